@@ -1,0 +1,52 @@
+"""What the engine asks of a model: one step over rows of slots. Knows no tensors and no queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from stream_server.audio.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stream's part in a step.
+
+    `samples` are int16 at 16 kHz: exactly a hop, or 0 to a hop of them where `last` is set. `first` says that
+    the slot's state belongs to a former tenant and is to be forgotten before this step.
+    """
+
+    slot: int
+    samples: np.ndarray
+    first: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What a row's step recognised, oldest first.
+
+    `pieces` are vocabulary entries (`@@` at the end of an unfinished English word); `frames[i]` is the frame of
+    60 ms, counted from the stream's first sample, in which `pieces[i]` fired. `error` says that this row failed
+    (its slot's state is then worthless) while its neighbours did not.
+    """
+
+    pieces: list[str] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    error: str | None = None
+
+
+class Runner(Protocol):
+    """A model with its slots on one device. Called by one thread only."""
+
+    windows: Sequence[Window]
+    slots: int
+
+    def warm_up(self) -> None:
+        """Run every window once, so that the first client pays for nothing. Raises EngineError."""
+
+    def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+        """One step of all `rows`, which are in distinct slots; results in their order. May raise anything."""
