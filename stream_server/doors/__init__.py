@@ -1,0 +1,1 @@
+"""Doors: bytes between clients and sessions."""

@@ -1,0 +1,1 @@
+"""The conversation: messages, a table of states, and the session that joins voice activity, windows and text."""

@@ -1,0 +1,129 @@
+"""What a client may say to a session, and what a session says to its client.
+
+Times are milliseconds of session time: since the first sample received. Dialects translate wire protocols to and
+from these; the native dialect is nearly these themselves, as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stream_server.config import VadKind
+
+Encoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"]
+Reason = Literal["silence", "length", "flush", "stop", "error"]
+"""Why a segment ended: end-of-speech silence, its longest length, the client's flush or stop, the engine's failure."""
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Opens the session. Every field has a default; None leaves the choice to the server.
+
+    `chunk_size` is samples at 16 kHz together with `hop_size`, or FunASR's [l, c, r] without it.
+    """
+
+    encoding: Encoding = "pcm_s16le"
+    sample_rate: int = 16_000
+    chunk_size: int | list[int] | None = None
+    hop_size: int | None = None
+    encoder_look_back: int | None = None
+    decoder_look_back: int | None = None
+    vad: VadKind | None = None
+    vad_aggressiveness: int | None = None
+    end_silence_ms: int | None = None
+    min_speech_ms: int | None = None
+    pre_roll_ms: int | None = None
+    max_segment_ms: int | None = None
+    partials: bool = True
+    name: str = ""
+
+
+class Flush(msgspec.Struct, frozen=True, kw_only=True):
+    """Ends the open segment now; answered by Flushed once every final before it is out."""
+
+    id: str = ""
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """No more audio: the open segment is finished, then the session ends."""
+
+
+Command = Start | Flush | Stop
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """The session is open; says what is in force after the server's choices."""
+
+    session: str
+    model: str
+    encoding: Encoding
+    sample_rate: int
+    window: dict[str, object]
+    vad: VadKind
+    end_silence_ms: int
+    pre_roll_ms: int
+    min_speech_ms: int
+    max_segment_ms: int
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
+    """A segment began: someone speaks since `start_ms`."""
+
+    segment: int
+    start_ms: int
+
+
+class Partial(msgspec.Struct, frozen=True, kw_only=True, tag="partial"):
+    """Text of an open segment, whole each time. The first `stable` characters will not change."""
+
+    segment: int
+    revision: int
+    text: str
+    stable: int
+    start_ms: int
+    end_ms: int
+
+
+class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
+    """A segment's text that will not change. `tokens` are [text, start_ms, end_ms] of each character or word."""
+
+    segment: int
+    revision: int
+    text: str
+    start_ms: int
+    end_ms: int
+    reason: Reason
+    tokens: list[tuple[str, int, int]] = []
+
+
+class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag="flushed"):
+    """The answer to the Flush with this id: everything received before it has had its final."""
+
+    id: str
+    at_ms: int
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
+    """The last message of a session. The four sums are milliseconds of audio; received = the other three together."""
+
+    received_ms: int
+    recognised_ms: int
+    silent_ms: int
+    dropped_ms: int
+    segments: int
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
+    """Something could not be done. After a `fatal` one the session ends; otherwise it is as it was before."""
+
+    code: str
+    message: str
+    fatal: bool = False
+    field: str | None = None
+    value: str | None = None
+    allowed: str | None = None
+    retry_after_s: int | None = None
+
+
+ServerMessage = Ready | Speech | Partial | Final | Flushed | Ended | Error
