@@ -1,0 +1,1 @@
+"""The models: streaming Paraformer as batched tensor code over slots."""

@@ -1,0 +1,45 @@
+"""What the encoder's and the decoder's layers share: masked attention, the memory block, layer norm."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """With the epsilon that the published weights were trained with."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, eps=1e-12)
+
+
+def attend(query: Tensor, keys_values: Tensor, visible: Tensor, heads: int) -> Tensor:
+    """Scaled dot-product attention, [B, Q, D].
+
+    `query` [B, Q, D]; `keys_values` [B, K, 2 D], keys then values; `visible` [B, 1, 1, K] says which keys a row's
+    queries may see, at least one.
+    """
+    batch, _, size = query.shape
+    q = query.view(batch, -1, heads, size // heads).transpose(1, 2)
+    k, v = keys_values.view(batch, -1, 2, heads, size // heads).permute(2, 0, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+    return attended.transpose(1, 2).reshape(batch, -1, size)
+
+
+def remember(block: nn.Conv1d, frames: Tensor) -> Tensor:
+    """The memory block of SAN-M (arXiv 2006.01713): a filter over time for each channel, [B, T, D].
+
+    `frames` [B, T + kernel - 1, D] come with their context, or zeros, at both ends.
+    """
+    return F.conv1d(frames.transpose(1, 2), block.weight, groups=block.groups).transpose(1, 2)
+
+
+def visible_keys(*parts: Tensor) -> Tensor:
+    """The mask [B, 1, 1, K] for keys that lie in `parts`, each [B, K_i] and true where a key is there.
+
+    A row with no key at all sees its first, a zero: softmax over nothing would not be a number.
+    """
+    visible = torch.cat(parts, 1)
+    visible[:, 0] |= ~visible.any(1)
+    return visible[:, None, None, :]

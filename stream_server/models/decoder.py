@@ -1,0 +1,107 @@
+"""The decoder: all tokens of a step at once, from their embeddings, the window and what was heard and said before.
+
+Paraformer, arXiv 2206.08317. Equals FunASR's `ParaformerSANMDecoder.forward_chunk`
+(funasr/models/paraformer/decoder.py) for any number of rows; parameters bear its names.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stream_server.models.architecture import Architecture
+from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
+from stream_server.models.caches import RingStep
+
+
+class DecoderFeedForward(nn.Module):
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(size, hidden)
+        self.w_2 = nn.Linear(hidden, size, bias=False)
+        self.norm = LayerNorm(hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w_2(self.norm(F.relu(self.w_1(x))))
+
+
+class MemoryBlock(nn.Module):
+    def __init__(self, size: int, kernel: int) -> None:
+        super().__init__()
+        self.fsmn_block = nn.Conv1d(size, size, kernel, groups=size, bias=False)
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.linear_q = nn.Linear(size, size)
+        self.linear_k_v = nn.Linear(size, 2 * size)
+        self.linear_out = nn.Linear(size, size)
+
+    def forward(self, x: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
+        return self.linear_out(attend(self.linear_q(x), keys_values, visible, self.heads))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        size = architecture.size
+        self.self_attn = MemoryBlock(size, architecture.kernel)
+        self.src_attn = CrossAttention(size, architecture.decoder_heads)
+        self.feed_forward = DecoderFeedForward(size, architecture.decoder_hidden)
+        self.norm1, self.norm2, self.norm3 = LayerNorm(size), LayerNorm(size), LayerNorm(size)
+
+    def forward(
+        self, x: Tensor, memory: Tensor, history: Tensor, past: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The tokens [B, N, D], the memory block's inputs [B, 10 + N, D], the window's keys and values [B, W, 2 D]."""
+        said = self.norm2(self.feed_forward(self.norm1(x)))
+        recent = torch.cat((history, said), 1)
+        x = x + said + remember(self.self_attn.fsmn_block, recent)
+        keys_values = self.src_attn.linear_k_v(memory)
+        x = x + self.src_attn(self.norm3(x), torch.cat((past, keys_values), 1), visible)
+        return x, recent, keys_values
+
+
+class LastLayer(nn.Module):
+    """A feed-forward without a residual."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.feed_forward = DecoderFeedForward(architecture.size, architecture.decoder_hidden)
+        self.norm1 = LayerNorm(architecture.size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.feed_forward(self.norm1(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.decoders = nn.ModuleList([DecoderLayer(architecture) for _ in range(architecture.decoder_layers)])
+        self.decoders3 = nn.ModuleList([LastLayer(architecture)])
+        self.after_norm = LayerNorm(architecture.size)
+        self.output_layer = nn.Linear(architecture.size, architecture.vocabulary)
+
+    def forward(
+        self, tokens: Tensor, count: Tensor, memory: Tensor, inside: Tensor, history: Tensor, rows: Tensor,
+        ring: RingStep, kept: int,
+    ) -> Tensor:
+        """Scores [B, N, vocabulary] of `tokens` [B, N, D], of which a row has `count` [B].
+
+        `memory` [B, W, D] is the encoder's output, there where `inside` [B, W]; its last `kept` frames go to the
+        ring. `history` [layers, slots, 10, D] is read and brought up to date at `rows` [B]: a row without a token
+        keeps what it had.
+        """
+        visible = visible_keys(ring.there, inside)
+        length = history.shape[2]
+        latest = (count[:, None] + torch.arange(length, device=rows.device))[..., None].expand(-1, -1, tokens.shape[2])
+        x = tokens
+        for index, layer in enumerate(self.decoders):
+            said = history[index]
+            x, recent, keys_values = layer(x, memory, said.index_select(0, rows), ring.read(index), visible)
+            said.index_copy_(0, rows, recent.gather(1, latest))
+            ring.write(index, keys_values[:, keys_values.shape[1] - kept :])
+        return self.output_layer(self.after_norm(self.decoders3[0](x)))

@@ -1,0 +1,104 @@
+"""The streaming encoder: attention with a memory block over one window, and keys and values of earlier hops.
+
+SAN-M, arXiv 2006.01713; in chunks, arXiv 2006.01712. Equals FunASR's `SANMEncoderChunkOpt.forward_chunk`
+(funasr/models/scama/encoder.py) for any number of rows; parameters bear its names.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stream_server.models.architecture import Architecture
+from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
+from stream_server.models.caches import RingStep
+
+
+def position_encoding(position: Tensor, count: int, depth: int) -> Tensor:
+    """Sines and cosines of the `count` places after `position` [B], [B, count, depth]; fp32.
+
+    The arithmetic's order is FunASR's, so that distant places are rounded alike.
+    """
+    step = torch.log(torch.tensor([10000.0])) / (depth / 2 - 1)
+    rates = torch.exp(torch.arange(depth // 2, dtype=torch.float32) * -step).to(position.device)
+    places = position[:, None] + torch.arange(1, count + 1, device=position.device)
+    angles = places.float()[..., None] * rates
+    return torch.cat((angles.sin(), angles.cos()), -1)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(size, hidden)
+        self.w_2 = nn.Linear(hidden, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w_2(F.relu(self.w_1(x)))
+
+
+class SelfAttention(nn.Module):
+    """Attention over the past and the window, plus a symmetric memory block over the window's values alone."""
+
+    def __init__(self, width: int, architecture: Architecture) -> None:
+        super().__init__()
+        size, kernel = architecture.size, architecture.kernel
+        self.size, self.heads, self.context = size, architecture.encoder_heads, kernel // 2
+        self.linear_q_k_v = nn.Linear(width, 3 * size)
+        self.linear_out = nn.Linear(size, size)
+        self.fsmn_block = nn.Conv1d(size, size, kernel, groups=size, bias=False)
+
+    def forward(self, x: Tensor, past: Tensor, inside: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, W, D] and the window's keys and values [B, W, 2 D]."""
+        query, keys_values = self.linear_q_k_v(x).split((self.size, 2 * self.size), -1)
+        values = keys_values[..., self.size :] * inside
+        memory = values + remember(self.fsmn_block, F.pad(values, (0, 0, self.context, self.context)))
+        attended = attend(query, torch.cat((past, keys_values), 1), visible, self.heads)
+        return self.linear_out(attended) + memory, keys_values
+
+
+class EncoderLayer(nn.Module):
+    """The first layer, whose input is wider than its output, has no residual around its attention."""
+
+    def __init__(self, width: int, architecture: Architecture) -> None:
+        super().__init__()
+        self.residual = width == architecture.size
+        self.self_attn = SelfAttention(width, architecture)
+        self.feed_forward = FeedForward(architecture.size, architecture.encoder_hidden)
+        self.norm1 = LayerNorm(width)
+        self.norm2 = LayerNorm(architecture.size)
+
+    def forward(self, x: Tensor, past: Tensor, inside: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        attended, keys_values = self.self_attn(self.norm1(x).to(past.dtype), past, inside, visible)
+        x = x + attended if self.residual else attended
+        return x + self.feed_forward(self.norm2(x)), keys_values
+
+
+class Encoder(nn.Module):
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.scale = math.sqrt(architecture.size)
+        self.encoders0 = nn.ModuleList([EncoderLayer(architecture.features, architecture)])
+        rest = range(architecture.encoder_layers - 1)
+        self.encoders = nn.ModuleList([EncoderLayer(architecture.size, architecture) for _ in rest])
+        self.after_norm = LayerNorm(architecture.size)
+
+    def place(self, features: Tensor, position: Tensor) -> Tensor:
+        """Features [B, c, 560] scaled, and told where in the stream they are; fp32."""
+        return features * self.scale + position_encoding(position, features.shape[1], features.shape[2])
+
+    def forward(self, frames: Tensor, inside: Tensor, ring: RingStep, hop: int) -> Tensor:
+        """The window's output [B, W, D], zero outside `inside` [B, W]; its first `hop` frames go to the ring.
+
+        `frames` [B, W, 560] are placed features, each row's aligned to the left.
+        """
+        visible = visible_keys(ring.there, inside)
+        dtype = self.after_norm.weight.dtype
+        inside = inside[..., None].to(dtype)
+        x = frames
+        for index, layer in enumerate((*self.encoders0, *self.encoders)):
+            x, keys_values = layer(x, ring.read(index), inside, visible)
+            ring.write(index, keys_values[:, :hop])
+        return self.after_norm(x) * inside
