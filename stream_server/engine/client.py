@@ -1,0 +1,286 @@
+"""The door's side of an engine: a link that comes back by itself, on an asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import recv_monitor_message
+
+from stream_server.engine.stream import Lane
+from stream_server.engine.wire import (
+    Abort,
+    Admit,
+    Admitted,
+    Beat,
+    DoorMessage,
+    EngineInfo,
+    EngineMessage,
+    Hello,
+    Malformed,
+    Ping,
+    Recognised,
+    Refused,
+    Release,
+    Stranger,
+    Welcome,
+    pack,
+    pack_chunk,
+    unpack_from_engine,
+)
+from stream_server.errors import EngineError, Overloaded
+from stream_server.speech.recognition import Chunk, Hypothesis
+
+log = logging.getLogger(__name__)
+
+RECONNECT_S = 0.1
+PING_S = 1.0
+SILENT_PINGS = 60
+"""Pings without a word from the engine after which it is taken for hung. A process that dies is noticed at once, by
+its socket; this is for one that lives and does nothing, and must outlast the longest step of a slow processor."""
+
+ADMIT_TIMEOUT_S = 15.0
+HIGH_WATER_MARK = 100_000
+"""Messages that may wait for an engine in a long step: far more than the credit of a door's sessions, one chunk each."""
+
+_CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
+_DISCONNECTED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+
+
+class EngineClient:
+    """A door's link to one engine. Its methods and callbacks belong to the loop that awaits `run`.
+
+    A link lives as long as one engine process does: after a restart everything is connected, greeted and admitted
+    anew, so that nothing meant for the former engine reaches the new one. Door and session names are unique: a door's
+    name among the living, a session's name for ever.
+
+    `on_ready(info)` each time the engine can be used: sessions that were admitted still are, their streams are gone.
+    `on_lost()` each time that ends: chunks in flight get no result.
+    `on_hypothesis(session, hypothesis)` once for each chunk, unless lost, aborted or released.
+    `on_refused(session, message)` where a session found no room after a restart; it is no longer admitted then, and
+    each chunk that it submits is answered by a hypothesis with an error.
+    """
+
+    def __init__(self, endpoint: str, door: str, *, on_hypothesis: Callable[[str, Hypothesis], None],
+                 on_lost: Callable[[], None], on_ready: Callable[[EngineInfo], None],
+                 on_refused: Callable[[str, str], None] | None = None) -> None:
+        self.ready = False
+        self.info: EngineInfo | None = None
+        self.statistics: dict[str, float] = {}
+        self._endpoint = endpoint
+        self._door = door
+        self._on_hypothesis = on_hypothesis
+        self._on_lost = on_lost
+        self._on_ready = on_ready
+        self._on_refused = on_refused
+        self._link: _Link | None = None
+        self._sessions: set[str] = set()
+        self._admissions: dict[str, asyncio.Future[None]] = {}
+        self._readmissions: set[str] = set()
+        self._homeless: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Keeps the link up until cancelled."""
+        context = zmq.asyncio.Context()
+        try:
+            while True:
+                await self._live_with_one_engine(context)
+                await asyncio.sleep(RECONNECT_S)
+        finally:
+            context.destroy(linger=0)
+
+    async def admit(self, session: str) -> None:
+        """Asks room for a session. Raises Overloaded where there is none, EngineError where the engine is away."""
+        if not self.ready:
+            raise EngineError("the engine is not ready")
+        if session in self._sessions or session in self._admissions:
+            raise AssertionError(f"session {session} asks for room twice")
+        answer = asyncio.get_running_loop().create_future()
+        self._admissions[session] = answer
+        self._send(Admit(session))
+        try:
+            async with asyncio.timeout(ADMIT_TIMEOUT_S):
+                await answer
+        except BaseException as error:
+            self.release(session)
+            if isinstance(error, TimeoutError):
+                raise EngineError("the engine did not answer in time") from None
+            raise
+        finally:
+            self._admissions.pop(session, None)
+
+    def release(self, session: str) -> None:
+        """Gives back the room of a session, with whatever stream it has. Does nothing for one that has none."""
+        self._sessions.discard(session)
+        self._homeless.pop(session, None)
+        self._send(Release(session))
+        self._readmitted(session)
+
+    def submit(self, session: str, chunk: Chunk, lane: Lane = Lane.LIVE) -> None:
+        """Sends a chunk on its way; never blocks. Raises EngineError where the engine is away."""
+        if not self.ready:
+            raise EngineError("the engine is not ready")
+        if session in self._homeless:
+            failed = Hypothesis(chunk.generation, chunk.sequence, last=chunk.last, error=self._homeless[session])
+            asyncio.get_running_loop().call_soon(self._call, self._on_hypothesis, session, failed)
+            return
+        if session not in self._sessions:
+            raise AssertionError(f"session {session} is not admitted")
+        self._link.send(pack_chunk(session, chunk, lane))
+
+    def abort(self, session: str, generation: int) -> None:
+        """Says that a stream's text is no longer wanted. Nothing comes back; a result on its way still may."""
+        self._send(Abort(session, generation))
+
+    async def _live_with_one_engine(self, context: zmq.asyncio.Context) -> None:
+        self._link = link = _Link(context, self._endpoint, self._door)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(link.watch())
+                tasks.create_task(link.ping())
+                tasks.create_task(self._receive(link))
+        except* _Over as over:
+            log.log(logging.WARNING if self.ready else logging.DEBUG, "engine lost: %s", over.exceptions[0])
+        finally:
+            self._link = None
+            link.close()
+            self._lose()
+
+    async def _receive(self, link: _Link) -> None:
+        while True:
+            for message in await link.receive():
+                self._handle(message)
+
+    def _handle(self, message: EngineMessage) -> None:
+        match message:
+            case Recognised(session=session, hypothesis=hypothesis):
+                if session in self._sessions:
+                    self._call(self._on_hypothesis, session, hypothesis)
+            case Admitted(session=session):
+                self._admitted(session)
+            case Refused():
+                self._refused(message)
+            case Beat(statistics=statistics):
+                self.statistics = statistics
+            case Welcome(info=info):
+                self._welcomed(info)
+            case Stranger():
+                raise _Over("it took this door for dead")
+
+    def _welcomed(self, info: EngineInfo) -> None:
+        self.info = info
+        self._readmissions = set(self._sessions)
+        for session in self._sessions:
+            self._send(Admit(session))
+        self._become_ready_if_settled()
+
+    def _admitted(self, session: str) -> None:
+        answer = self._admissions.get(session)
+        if answer is not None and not answer.done():
+            self._sessions.add(session)
+            answer.set_result(None)
+        self._readmitted(session)
+
+    def _refused(self, message: Refused) -> None:
+        session = message.session
+        answer = self._admissions.get(session)
+        if answer is not None and not answer.done():
+            answer.set_exception(Overloaded(message.message, retry_after_s=message.retry_after_s))
+        elif session in self._sessions:
+            self._sessions.discard(session)
+            self._homeless[session] = message.message
+            if self._on_refused is not None:
+                self._call(self._on_refused, session, message.message)
+        self._readmitted(session)
+
+    def _readmitted(self, session: str) -> None:
+        if session in self._readmissions:
+            self._readmissions.discard(session)
+            self._become_ready_if_settled()
+
+    def _become_ready_if_settled(self) -> None:
+        if not self.ready and not self._readmissions and self._link is not None:
+            self.ready = True
+            self._call(self._on_ready, self.info)
+
+    def _lose(self) -> None:
+        self._readmissions.clear()
+        for answer in self._admissions.values():
+            if not answer.done():
+                answer.set_exception(EngineError("the engine was lost"))
+        if self.ready:
+            self.ready = False
+            self._call(self._on_lost)
+
+    def _send(self, message: DoorMessage) -> None:
+        if self._link is not None:
+            self._link.send([pack(message)])
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        # A mistake in one session's callback must not cost all sessions their engine.
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("a callback of the engine's client failed")
+
+
+class _Over(Exception):
+    """The link came to its end; the text says why."""
+
+
+class _Link:
+    """One connection to one engine process. Does not reconnect: what ends it raises _Over in one of its tasks."""
+
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, door: str) -> None:
+        self._door = door
+        self._silent_pings = 0
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._socket.setsockopt(zmq.ROUTING_ID, f"{door}.{secrets.token_hex(8)}".encode())
+        self._monitor = self._socket.get_monitor_socket(_CONNECTED | _DISCONNECTED)
+        self._socket.connect(endpoint)
+        self._connected = False
+
+    def send(self, frames: list[bytes]) -> None:
+        if self._connected:
+            self._socket.send_multipart(frames)
+
+    async def receive(self) -> list[EngineMessage]:
+        """The next message; none where it was no message."""
+        frames = await self._socket.recv_multipart()
+        self._silent_pings = 0
+        try:
+            return [unpack_from_engine(frames)]
+        except Malformed as error:
+            log.warning("malformed message of the engine dropped: %s", error)
+            return []
+
+    async def watch(self) -> None:
+        """Says hello once connected; raises _Over once disconnected."""
+        while True:
+            event = await recv_monitor_message(self._monitor)
+            if event["event"] & _DISCONNECTED:
+                raise _Over("its socket closed" if self._connected else "nobody listens")
+            self._connected = True
+            self.send([pack(Hello(self._door))])
+
+    async def ping(self) -> None:
+        """Tells the engine that the door lives; raises _Over where the engine never says anything."""
+        while True:
+            await asyncio.sleep(PING_S)
+            self.send([pack(Ping())])
+            self._silent_pings += 1
+            if self._silent_pings > SILENT_PINGS:
+                raise _Over("it fell silent")
+
+    def close(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)

@@ -1,0 +1,258 @@
+"""The engine's core: sessions, streams and steps, without sockets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stream_server.audio.windows import Window
+from stream_server.engine.runner import Row, RowResult, Runner
+from stream_server.engine.scheduler import Batch, Scheduler
+from stream_server.engine.slots import Slots
+from stream_server.engine.statistics import Statistics
+from stream_server.engine.stream import Pending, Stream, Tenant, TenantKey
+from stream_server.engine.wire import Abort, Admit, Admitted, EngineMessage, Recognised, Refused, Release, Step
+from stream_server.errors import EngineError
+from stream_server.speech.recognition import Hypothesis
+from stream_server.units import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+"""What a refused session is told: about the length of an utterance, after which others may have left."""
+
+HOPELESS_BATCHES = 8
+"""Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
+
+
+class Engine:
+    """Advances every stream that has a chunk ready, in batched steps: schedule, run, complete.
+
+    What doors say goes in by `receive`, what they are told comes out of `take_messages`; a door is its routing id.
+    Nothing a door says raises. `capacity` is how many sessions are admitted, by default as many as there are slots;
+    beyond that, streams without a slot wait for one.
+    """
+
+    def __init__(self, runner: Runner, *, capacity: int | None = None, max_batch: int | None = None,
+                 statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.capacity = capacity or runner.slots
+        self.statistics = statistics or Statistics()
+        self._runner = runner
+        self._windows = frozenset(runner.windows)
+        self._clock = clock
+        self._slots = Slots(runner.slots)
+        self._scheduler = Scheduler(max_batch or runner.slots)
+        self._tenants: dict[TenantKey, Tenant] = {}
+        self._slotless: dict[Stream, None] = {}
+        self._outbox: list[tuple[bytes, EngineMessage]] = []
+        self._bad_batches = 0
+        self._count()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has work."""
+        return len(self._scheduler) > 0
+
+    def receive(self, door: bytes, message: Admit | Release | Step | Abort, now: float, audio: bytes = b"") -> None:
+        """A door's message; `audio` is the second frame of a Step, `now` in seconds of the engine's clock."""
+        key = (door, message.session)
+        match message:
+            case Admit():
+                self._admit(key)
+            case Release():
+                self._release(key)
+            case Step():
+                self._receive_chunk(key, message, audio, now)
+            case Abort(generation=generation):
+                self._abort(key, generation)
+        self._count()
+
+    def forget_door(self, door: bytes) -> None:
+        """Frees whatever a door held; it went away."""
+        for key in [key for key in self._tenants if key[0] == door]:
+            self._release(key)
+        self._outbox = [(receiver, message) for receiver, message in self._outbox if receiver != door]
+        self._count()
+
+    def step(self, now: float) -> bool:
+        """One batch; False where nothing was ready. Raises EngineError where the device fails on everything."""
+        batch = self._scheduler.schedule()
+        if batch is None:
+            return False
+        results = self._run(batch, now)
+        for stream, result in zip(batch.streams, results, strict=True):
+            self._complete(stream, result)
+        self._count()
+        self._judge(results)
+        return True
+
+    def take_messages(self) -> list[tuple[bytes, EngineMessage]]:
+        """What is to be sent, in order: the door's routing id and the message."""
+        messages, self._outbox = self._outbox, []
+        return messages
+
+    def _admit(self, key: TenantKey) -> None:
+        door, session = key
+        if key in self._tenants:
+            self._outbox.append((door, Admitted(session)))
+        elif len(self._tenants) < self.capacity:
+            self._tenants[key] = Tenant(key)
+            self.statistics.admitted += 1
+            self._outbox.append((door, Admitted(session)))
+        else:
+            self.statistics.refused += 1
+            message = f"all {self.capacity} places of the engine are taken"
+            self._outbox.append((door, Refused(session, message, RETRY_AFTER_S)))
+
+    def _release(self, key: TenantKey) -> None:
+        tenant = self._tenants.pop(key, None)
+        if tenant is not None and tenant.stream is not None:
+            self._close(tenant.stream)
+
+    def _abort(self, key: TenantKey, generation: int) -> None:
+        tenant = self._tenants.get(key)
+        if tenant is not None and tenant.stream is not None and tenant.stream.generation == generation:
+            self.statistics.aborted += 1
+            self._end_stream(tenant)
+
+    def _receive_chunk(self, key: TenantKey, step: Step, audio: bytes, now: float) -> None:
+        tenant = self._tenants.get(key)
+        problem = self._problem(tenant, step, audio)
+        if problem is not None:
+            self._reject(tenant, key, step, problem)
+            return
+        stream = self._stream(tenant, step)
+        deadline = now + step.window.hop_samples / SAMPLE_RATE
+        samples = np.frombuffer(audio, dtype="<i2")
+        stream.pending = Pending(step.sequence, samples, step.last, arrived=now, deadline=deadline)
+        stream.next_sequence += 1
+        if stream.lease is None:
+            self._slotless[stream] = None
+            self._seat()
+        else:
+            self._scheduler.add(stream)
+
+    def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
+        """Why a chunk cannot be taken; None where it can."""
+        if tenant is None:
+            return "the session is not admitted"
+        if step.window not in self._windows:
+            return f"window {step.window} is not served"
+        samples, odd = divmod(len(audio), 2)
+        hop = step.window.hop_samples
+        if odd or samples > hop or (samples < hop and not step.last):
+            return f"a chunk of {len(audio)} bytes, where a hop is {hop} samples of int16"
+        stream = tenant.stream
+        if stream is None or step.generation != stream.generation:
+            if step.generation <= tenant.generation:
+                return f"stream {step.generation} is over"
+            return None if step.sequence == 0 else f"stream {step.generation} begins with chunk {step.sequence}"
+        if stream.pending is not None:
+            return f"chunk {step.sequence} came before the result of chunk {stream.pending.sequence}"
+        if step.sequence != stream.next_sequence:
+            return f"chunk {step.sequence} came where {stream.next_sequence} was due"
+        if step.window != stream.window or step.lane != stream.lane:
+            return "a stream keeps its window and its lane"
+        return None
+
+    def _reject(self, tenant: Tenant | None, key: TenantKey, step: Step, problem: str) -> None:
+        self.statistics.rejected_chunks += 1
+        log.warning("chunk of session %s refused: %s", key[1], problem)
+        if tenant is not None and tenant.stream is not None and tenant.stream.generation == step.generation:
+            self._end_stream(tenant)
+        hypothesis = Hypothesis(step.generation, step.sequence, last=step.last, error=problem)
+        self._outbox.append((key[0], Recognised(key[1], hypothesis)))
+
+    def _stream(self, tenant: Tenant, step: Step) -> Stream:
+        """The stream of a chunk that was found good. A new generation ends the one before."""
+        stream = tenant.stream
+        if stream is None or stream.generation != step.generation:
+            self._end_stream(tenant)
+            stream = Stream(tenant.key, step.generation, step.window, step.lane)
+            tenant.generation = step.generation
+            tenant.stream = stream
+            self.statistics.streams += 1
+        return stream
+
+    def _seat(self) -> None:
+        """Gives free slots to the streams that wait for one, first come first served."""
+        while self._slotless:
+            lease = self._slots.lease()
+            if lease is None:
+                return
+            stream = next(iter(self._slotless))
+            del self._slotless[stream]
+            stream.lease = lease
+            self._scheduler.add(stream)
+
+    def _end_stream(self, tenant: Tenant) -> None:
+        stream, tenant.stream = tenant.stream, None
+        if stream is not None:
+            self._close(stream)
+
+    def _close(self, stream: Stream) -> None:
+        self._scheduler.remove(stream)
+        self._slotless.pop(stream, None)
+        stream.pending = None
+        if stream.lease is not None:
+            self._slots.give_back(stream.lease)
+            self._seat()
+
+    def _run(self, batch: Batch, now: float) -> list[RowResult]:
+        rows = [stream.row() for stream in batch.streams]
+        for stream in batch.streams:
+            self.statistics.count_wait(now - stream.pending.arrived)
+        began = self._clock()
+        try:
+            results = self._run_rows(batch.window, rows)
+        except Exception:
+            # A runner writes a slot's state at the very end of a step, so after it raised all rows are as they were
+            # and may step again. Alone, the row at fault fails and its neighbours do not.
+            self.statistics.failed_batches += 1
+            log.exception("a step of %d rows failed, window %s", len(rows), batch.window)
+            results = [self._run_alone(batch.window, row, tried=len(rows) == 1) for row in rows]
+        self.statistics.count_step(batch.window, len(rows), self._clock() - began)
+        return results
+
+    def _run_alone(self, window: Window, row: Row, tried: bool) -> RowResult:
+        if not tried:
+            try:
+                return self._run_rows(window, [row])[0]
+            except Exception:
+                log.exception("slot %d failed alone, window %s", row.slot, window)
+        return RowResult(error="the engine failed on this segment")
+
+    def _run_rows(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+        results = self._runner.run(window, rows)
+        if len(results) != len(rows):
+            raise EngineError(f"the runner gave {len(results)} results for {len(rows)} rows")
+        return results
+
+    def _complete(self, stream: Stream, result: RowResult) -> None:
+        tenant = self._tenants.get(stream.tenant)
+        if tenant is None or tenant.stream is not stream or not self._slots.holds(stream.lease):
+            self.statistics.stale_results += 1
+            return
+        pending, stream.pending = stream.pending, None
+        if result.error is not None:
+            self.statistics.row_errors += 1
+        if pending.last or result.error is not None:
+            self._end_stream(tenant)
+        hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
+                                result.error)
+        self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
+
+    def _judge(self, results: Sequence[RowResult]) -> None:
+        self._bad_batches = self._bad_batches + 1 if all(result.error for result in results) else 0
+        if self._bad_batches >= HOPELESS_BATCHES:
+            raise EngineError(f"{self._bad_batches} batches in a row failed altogether: the device is taken for broken")
+
+    def _count(self) -> None:
+        numbers = self.statistics
+        numbers.sessions = len(self._tenants)
+        numbers.slots = self._slots.count
+        numbers.slots_in_use = self._slots.in_use
+        numbers.chunks_waiting = len(self._scheduler) + len(self._slotless)

@@ -1,0 +1,62 @@
+"""The engine's view of a segment being recognised, and of the session that it belongs to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_server.audio.windows import Window
+from stream_server.engine.runner import Row
+from stream_server.engine.slots import Lease
+
+TenantKey = tuple[bytes, str]
+"""Routing id of the door, name of the session within that door."""
+
+
+class Lane(enum.IntEnum):
+    """Which work goes first: the lower number."""
+
+    LIVE = 0
+    FINAL = 1
+    FILE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A chunk that waits for its step. Times are seconds of the engine's clock; `samples` are int16 at 16 kHz."""
+
+    sequence: int
+    samples: np.ndarray
+    last: bool
+    arrived: float
+    deadline: float
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """A segment being recognised: at most one chunk pending, a lease from its first chunk to its last result."""
+
+    tenant: TenantKey
+    generation: int
+    window: Window
+    lane: Lane = Lane.LIVE
+    lease: Lease | None = None
+    next_sequence: int = 0
+    pending: Pending | None = None
+
+    def row(self) -> Row:
+        """The pending chunk as a row of a step; the stream must have both a chunk and a lease."""
+        if self.pending is None or self.lease is None:
+            raise AssertionError(f"stream {self.generation} of {self.tenant[1]} has no chunk or no slot")
+        return Row(self.lease.slot, self.pending.samples, first=self.pending.sequence == 0, last=self.pending.last)
+
+
+@dataclass(slots=True, eq=False)
+class Tenant:
+    """An admitted session. `generation` is that of its latest stream, -1 before the first."""
+
+    key: TenantKey
+    generation: int = -1
+    stream: Stream | None = None
