@@ -1,0 +1,244 @@
+"""A session with the server over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit, urlunsplit
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.typing import Subprotocol
+
+from stream_client.dialects import DIALECTS, Dialect
+from stream_client.errors import ConnectionFailed, ServerError, StreamClientError
+from stream_client.events import Event, Ready
+from stream_client.wishes import Wishes
+
+DEFAULT_URL = "ws://127.0.0.1:10095"
+OPEN_TIMEOUT_S = 20.0
+TRY_AGAIN_LATER = 1013
+HOW_TO_START = "start it with `stream-server serve`"
+
+
+class connect:
+    """A session, opened on entering and closed on leaving: `async with connect(url) as stream`.
+
+    `url` may leave out the path; http and https count as ws and wss. `wishes` say what the session should be like.
+    Raises ConnectionFailed where no server answers, ServerError where it refuses.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        dialect: str = "native",
+        wishes: Wishes | None = None,
+        insecure: bool = False,
+        cafile: str | Path | None = None,
+    ) -> None:
+        self._dialect: Dialect = DIALECTS[dialect](wishes or Wishes())
+        self._url = complete_url(url, self._dialect.path)
+        self._ssl = _ssl_context(self._url, insecure, cafile)
+
+    async def __aenter__(self) -> Stream:
+        socket = await _open_socket(self._url, self._dialect, self._ssl)
+        self._stream = Stream(socket, self._dialect, self._url)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await self._stream._open()
+        except TimeoutError:
+            await self._stream.aclose()
+            raise ConnectionFailed(f"{self._url} took the connection but did not open a session") from None
+        except BaseException:
+            await self._stream.aclose()
+            raise
+        return self._stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stream.aclose()
+
+
+class Stream:
+    """An open session: send audio, and read its events meanwhile.
+
+    Events must be read while audio is sent: a server whose messages nobody takes stops taking audio, and `send` then
+    waits. `transcribe` does both.
+    """
+
+    ready: Ready
+
+    def __init__(self, socket: ClientConnection, dialect: Dialect, url: str) -> None:
+        self._socket = socket
+        self._dialect = dialect
+        self._url = url
+        self._events: deque[Event] = deque()
+
+    async def send(self, audio: bytes) -> None:
+        """Send 16 kHz mono 16 bit audio; waits where the server does not keep up."""
+        await self._write(audio)
+        self._dialect.sent(audio)
+
+    async def flush(self, id: str = "") -> None:
+        """End the open segment now; answered by Flushed once its final is out."""
+        await self._write(self._dialect.flush(id))
+
+    async def stop(self) -> None:
+        """No more audio: the last finals come, then the events end."""
+        await self._write(self._dialect.close())
+
+    async def transcribe(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+        """Send all blocks, then stop; yields the events meanwhile and until the end.
+
+        An error of `blocks` is raised after the last event, so that what was sent before it is still recognised.
+        """
+        sender = asyncio.create_task(self._send_all(blocks), name="stream-client sender")
+        try:
+            async for event in self:
+                yield event
+            error = await sender
+        finally:
+            sender.cancel()
+            await asyncio.wait([sender])
+        if error is not None:
+            raise error
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._dialect.ended:
+                raise StopAsyncIteration
+            await self._read()
+        return self._events.popleft()
+
+    async def aclose(self) -> None:
+        """Close the connection, whether or not the session has ended."""
+        await self._socket.close()
+
+    async def _open(self) -> None:
+        first, known = self._dialect.open()
+        await self._write(first)
+        self._events.extend(known)
+        while not self._events:
+            await self._read()
+        event = self._events[0]
+        if not isinstance(event, Ready):
+            raise ServerError(getattr(event, "code", "bad_answer"), getattr(event, "message", f"unexpected {event}"))
+        self.ready = event
+
+    async def _send_all(self, blocks: AsyncIterable[bytes]) -> StreamClientError | None:
+        error = None
+        try:
+            async for block in blocks:
+                await self.send(block)
+        except ConnectionFailed:
+            return None  # the reader meets the same end, and knows the reason that the server gave
+        except StreamClientError as failure:
+            error = failure
+        try:
+            await self.stop()
+        except ConnectionFailed:
+            pass
+        return error
+
+    async def _write(self, message: bytes | str) -> None:
+        try:
+            await self._socket.send(message)
+        except websockets.ConnectionClosed as closed:
+            raise _lost(closed, self._url) from None
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(self._dialect.patience_s):
+                message = await self._socket.recv()
+        except websockets.ConnectionClosed as closed:
+            raise _lost(closed, self._url) from None
+        except TimeoutError:
+            self._events.append(self._dialect.give_up())
+            return
+        text = message if isinstance(message, str) else message.decode(errors="replace")
+        self._events.extend(self._dialect.receive(text))
+
+
+def complete_url(url: str, path: str) -> str:
+    """The WebSocket address behind what a person wrote: scheme and path may be missing, http means ws."""
+    if "://" not in url:
+        url = f"ws://{url}"
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname:
+        raise ConnectionFailed(f"{url} is no address of a server; write for example {DEFAULT_URL}")
+    return urlunsplit((scheme, parts.netloc, path if parts.path in ("", "/") else parts.path, parts.query, ""))
+
+
+def _ssl_context(url: str, insecure: bool, cafile: str | Path | None) -> ssl.SSLContext | None:
+    if not url.startswith("wss:"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise ConnectionFailed(f"{cafile} is not a readable file of certificates (PEM): {error}") from None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _open_socket(url: str, dialect: Dialect, context: ssl.SSLContext | None) -> ClientConnection:
+    subprotocols = [Subprotocol(name) for name in dialect.subprotocols] or None
+    try:
+        return await websockets.connect(
+            url, ssl=context, subprotocols=subprotocols, open_timeout=OPEN_TIMEOUT_S, compression=None, max_size=1 << 24
+        )
+    except websockets.InvalidStatus as refusal:
+        raise _refused(refusal, url) from None
+    except ssl.SSLCertVerificationError as error:
+        raise ConnectionFailed(
+            f"the certificate of {url} is not trusted ({error.verify_message}); name its authority with "
+            "--cafile, or accept any with --insecure"
+        ) from None
+    except ssl.SSLError as error:
+        raise ConnectionFailed(f"{url} does not speak TLS here ({error.reason}); try ws:// instead of wss://") from None
+    except (OSError, TimeoutError) as error:
+        raise ConnectionFailed(f"no server answers at {url} ({_reason(error)}); {HOW_TO_START}") from None
+    except (websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:
+        raise ConnectionFailed(f"{url} does not answer as a speech recognition server ({_reason(error)})") from None
+
+
+def _refused(refusal: websockets.InvalidStatus, url: str) -> StreamClientError:
+    status = refusal.response.status_code
+    if status == 503:
+        after = refusal.response.headers.get("Retry-After", "")
+        return ServerError(
+            "overloaded", "the server has no room for another session",
+            retry_after_s=int(after) if after.isdigit() else None,
+        )
+    if status == 404:
+        return ConnectionFailed(f"there is no such path on the server: {url}")
+    return ConnectionFailed(f"{url} refused the connection (HTTP {status})")
+
+
+def _lost(closed: websockets.ConnectionClosed, url: str) -> StreamClientError:
+    received = closed.rcvd
+    if received is not None and received.code == TRY_AGAIN_LATER:
+        return ServerError("overloaded", received.reason or "the server has no room for another session")
+    reason = f"{received.code} {received.reason}".strip() if received is not None else "no close frame"
+    return ConnectionFailed(f"the connection to {url} was lost before the end ({reason})")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
