@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from stream_server.dialects import ranges
 from stream_server.errors import ClientError
 from stream_server.session.messages import Encoding
 
@@ -18,7 +19,8 @@ _ENCODINGS: dict[tuple[int, int], Encoding] = {
     (7, 8): "mulaw",
 }
 _EXTENSIBLE = 0xFFFE
-_ALLOWED = "mono WAV: 16-bit PCM, 32-bit float, A-law or µ-law"
+RATES = ranges.START["sample_rate"]
+_ALLOWED = f"mono WAV (16-bit PCM, 32-bit float, A-law or µ-law) with {RATES.allowed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def _format(body: bytes) -> WavFormat:
     encoding = _ENCODINGS.get((tag, bits))
     if channels != 1 or encoding is None:
         raise _unusable(f"it has {channels} channels, {bits} bits, format {tag}")
+    if not RATES.holds(rate):
+        raise _unusable(f"its rate is {rate} Hz")
     return WavFormat(encoding, rate)
 
 

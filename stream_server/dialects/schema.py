@@ -1,0 +1,81 @@
+"""The JSON Schema of the native dialect, made from the message structs: `python -m stream_server.dialects.schema`."""
+
+from __future__ import annotations
+
+import json
+from inspect import cleandoc
+
+import msgspec
+
+from stream_server.audio.windows import DEFAULT_WINDOWS, describe
+from stream_server.dialects import ranges
+from stream_server.dialects.native import LONGEST_FLUSH_ID
+from stream_server.session.messages import Flush, ServerMessage, Start, Stop
+
+
+class StartMessage(Start, frozen=True, kw_only=True, tag="start", forbid_unknown_fields=True):
+    __doc__ = cleandoc(Start.__doc__ or "")
+
+
+class FlushMessage(Flush, frozen=True, kw_only=True, tag="flush", forbid_unknown_fields=True):
+    __doc__ = cleandoc(Flush.__doc__ or "")
+
+
+class StopMessage(Stop, frozen=True, kw_only=True, tag="stop", forbid_unknown_fields=True):
+    __doc__ = cleandoc(Stop.__doc__ or "")
+
+
+ClientMessage = StartMessage | FlushMessage | StopMessage
+
+
+def native_schema() -> dict[str, object]:
+    """Every message of both sides; `$defs/ClientMessage` and `$defs/ServerMessage` are the two unions."""
+    (client, server), definitions = msgspec.json.schema_components(
+        [ClientMessage, ServerMessage], ref_template="#/$defs/{name}", schema_hook=_anything)
+    _narrow(definitions["StartMessage"]["properties"])
+    definitions["Ready"]["properties"]["window"] = _window()
+    definitions["FlushMessage"]["properties"]["id"]["maxLength"] = LONGEST_FLUSH_ID.longest
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The native dialect of the streaming speech recognition server",
+        "anyOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
+        "$defs": {**definitions, "ClientMessage": client, "ServerMessage": server},
+    }
+
+
+def _anything(kind: type) -> dict[str, object]:
+    if kind is object:
+        return {"description": "anything"}
+    raise TypeError(f"no schema for {kind}")
+
+
+def _window() -> dict[str, object]:
+    """What `describe` says of a window, its types read from an example."""
+    whole = {"type": "integer", "minimum": 0}
+    triple = {"type": "array", "items": whole, "minItems": 3, "maxItems": 3}
+    example = describe(DEFAULT_WINDOWS[0])
+    properties = {name: triple if isinstance(value, list) else whole for name, value in example.items()}
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _narrow(properties: dict[str, dict]) -> None:
+    """The ranges, which the structs do not know."""
+    for field, allowed in ranges.START.items():
+        variants = properties[field].get("anyOf", [properties[field]])
+        for variant in variants:
+            if isinstance(allowed, ranges.WholeNumber) and variant.get("type") == "integer":
+                variant.update(minimum=allowed.low, maximum=allowed.high)
+            elif isinstance(allowed, ranges.Text):
+                variant["maxLength"] = allowed.longest
+            elif variant.get("type") == "array":
+                variant.update(minItems=3, maxItems=3)
+            elif variant.get("type") == "integer":
+                variant.update(minimum=1)
+
+
+def as_text() -> str:
+    return json.dumps(native_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(as_text(), end="")
