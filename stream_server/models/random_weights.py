@@ -14,8 +14,8 @@ from torch import Tensor, nn
 SPECIALS = ("<blank>", "<s>", "</s>")
 UNKNOWN = "<unk>"
 
-_FIRING_SPREAD = 40.0
-_FIRING_BIAS = -1.2
+_FIRING_SPREAD = 12.2
+_FIRING_BIAS = -2.1
 _SCORE_SPREAD = 20.0
 
 

@@ -30,7 +30,7 @@ class ParaformerRunner:
     def __init__(self, model: Model, windows: Sequence[Window], slots: int) -> None:
         self.windows = tuple(windows)
         self.slots = slots
-        self._network = model.network
+        self.network = model.network
         self._vocabulary = model.vocabulary
         self._device = model.device
         self.caches = Caches(model.network.architecture, self.windows, slots, model.dtype, model.device)
@@ -75,13 +75,13 @@ class ParaformerRunner:
         newcomers = [row.slot for row in rows if row.first]
         if newcomers:
             self.caches.reset(torch.tensor(newcomers, device=self._device))
-        heard = self._network.hear(window, batch, self.caches)
+        heard = self.network.hear(window, batch, self.caches)
         # The step's first wait for the device: how many tokens there are decides what the second half computes.
         counts, fine = torch.stack((heard.tokens.count * heard.finite, heard.finite.long())).tolist()
         spoken = max(counts)
         if not spoken:
             return [self._result([], [], bool(good)) for good in fine]
-        scores = self._network.say(window, batch, self.caches, heard, spoken)
+        scores = self.network.say(window, batch, self.caches, heard, spoken)
         said = torch.stack((scores.argmax(-1), heard.frames[:, :spoken], scores.isfinite().all(-1).long()))
         ids, frames, finite = said.tolist()
         return [

@@ -1,0 +1,33 @@
+"""Where the model runs, and in which numbers, where the operator leaves it open."""
+
+from __future__ import annotations
+
+import torch
+
+from stream_server.errors import SettingsError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wish: str) -> str:
+    """`auto` is the first CUDA device, else the CPU. Raises SettingsError for a CUDA device that is not there."""
+    count = torch.cuda.device_count()
+    if wish == "auto":
+        return "cuda:0" if count else "cpu"
+    if wish.startswith("cuda") and int(wish.partition(":")[2] or 0) >= count:
+        raise SettingsError(f"device is {wish}, of which there are {count} here; allowed are auto, cpu and those there are")
+    return wish
+
+
+def choose_dtype(wish: str, device: str) -> torch.dtype:
+    """`auto` is bf16 where `device` multiplies it faster than fp32, else fp32."""
+    if wish != "auto":
+        return DTYPES[wish]
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if _cpu_has_bf16() else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("sve_bf16"))
