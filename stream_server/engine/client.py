@@ -45,7 +45,7 @@ its socket; this is for one that lives and does nothing, and must outlast the lo
 
 ADMIT_TIMEOUT_S = 15.0
 HIGH_WATER_MARK = 100_000
-"""Messages that may wait for an engine in a long step: far more than the credit of a door's sessions, one chunk each."""
+"""Messages that may wait during a long step: far more than the credit of a door's sessions, one chunk each."""
 
 _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _DISCONNECTED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED

@@ -33,5 +33,6 @@ def _make_private(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SettingsError(f"runtime directory {directory} is not a directory of this user")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise SettingsError(f"runtime directory {directory} has mode {stat.S_IMODE(found.st_mode):04o}: it must be 0700")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        raise SettingsError(f"runtime directory {directory} has mode {mode:04o}: it must be 0700")

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
 """What a refused session is told: about the length of an utterance, after which others may have left."""
 
+FAILED = RowResult(error="the engine failed on this segment")
+"""What a stream is told whose step raised; the log has the cause."""
+
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
 
@@ -209,21 +212,23 @@ class Engine:
         try:
             results = self._run_rows(batch.window, rows)
         except Exception:
-            # A runner writes a slot's state at the very end of a step, so after it raised all rows are as they were
-            # and may step again. Alone, the row at fault fails and its neighbours do not.
             self.statistics.failed_batches += 1
             log.exception("a step of %d rows failed, window %s", len(rows), batch.window)
-            results = [self._run_alone(batch.window, row, tried=len(rows) == 1) for row in rows]
+            results = self._salvage(batch.window, rows)
         self.statistics.count_step(batch.window, len(rows), self._clock() - began)
         return results
 
-    def _run_alone(self, window: Window, row: Row, tried: bool) -> RowResult:
-        if not tried:
-            try:
-                return self._run_rows(window, [row])[0]
-            except Exception:
-                log.exception("slot %d failed alone, window %s", row.slot, window)
-        return RowResult(error="the engine failed on this segment")
+    def _salvage(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+        # The failed step may have written half of its rows' states, so a row that needs its state cannot step again:
+        # its text would be wrong without a sign. One that begins its stream forgets the state and may, alone.
+        return [self._run_alone(window, row) if row.first and len(rows) > 1 else FAILED for row in rows]
+
+    def _run_alone(self, window: Window, row: Row) -> RowResult:
+        try:
+            return self._run_rows(window, [row])[0]
+        except Exception:
+            log.exception("slot %d failed alone, window %s", row.slot, window)
+            return FAILED
 
     def _run_rows(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         results = self._runner.run(window, rows)

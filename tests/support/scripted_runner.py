@@ -1,7 +1,7 @@
 """A runner without a model, whose every result depends on all that its stream was fed so far, and on nothing else.
 
-A slot's state is a running hash. Where rows or slots get mixed up, a chunk is lost, repeated or put in another order, or
-a former tenant's state survives, some later piece differs from what `expected_pieces` says of the same audio alone.
+A slot's state is a running hash. Where rows or slots get mixed up, a chunk is lost, repeated or out of order, or a
+former tenant's state survives, some later piece differs from what `expected_pieces` says of the same audio alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.engine.runner import Row, RowResult
 
 POISON = 31_000
-"""A first sample that makes `run` raise, whoever else is in the batch."""
+"""A first sample that makes `run` raise, whoever else is in the batch; the state of all its rows is spoilt then."""
 
 VENOM = 30_000
 """A first sample that makes its own row fail, and no other."""
@@ -41,10 +41,10 @@ class ScriptedRunner:
         self._check(window, rows)
         self.batches.append((window, list(rows)))
         time.sleep(self._step_seconds)
-        if self.broken:
-            raise RuntimeError("the device is broken")
-        if any(_begins_with(row, POISON) for row in rows):
-            raise RuntimeError("a row is poisoned")
+        if self.broken or any(_begins_with(row, POISON) for row in rows):
+            for row in rows:
+                self._hashes[row.slot] ^= 0xDEAD
+            raise RuntimeError("the device is broken" if self.broken else "a row is poisoned")
         return [self._advance(window, row) for row in rows]
 
     def _advance(self, window: Window, row: Row) -> RowResult:
