@@ -16,7 +16,9 @@ def read_object(text: str, longest: int) -> dict[str, object]:
                           allowed=f"at most {longest} characters")
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
+    except UnicodeError:
+        raise ClientError("bad_json", "the message is not Unicode", allowed="a JSON object in UTF-8") from None
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ClientError("bad_json", f"the message is not JSON: {error}", value=text, allowed="a JSON object") from None
     if not isinstance(value, dict):
         raise ClientError("bad_json", "the message is not a JSON object", value=text, allowed="a JSON object")
