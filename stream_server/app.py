@@ -1,0 +1,228 @@
+"""What the processes are: a door, and the engine. Each is started by the supervisor with a Role on its standard input.
+
+A process ends when its supervisor does: it watches for the end of its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from stream_server import logs
+from stream_server.audio.windows import Window
+from stream_server.config import ServeSettings
+from stream_server.engine.runner import Runner
+from stream_server.engine.wire import EngineInfo
+from stream_server.errors import EngineError, ModelError, SettingsError
+
+log = logging.getLogger("stream_server.app")
+
+EXIT_SETTINGS = 2
+"""The operator has to change something: starting again will not help."""
+
+ACCEPTS_PER_TURN = 4
+"""Connections taken at once of those waiting: doors that share a socket then share a burst as well."""
+
+LISTEN_BACKLOG = 1024
+
+
+MOST_SLOTS = 256
+CPU_SLOTS = 64
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process is to be. `settings` is ServeSettings as JSON; descriptors are inherited."""
+
+    kind: Literal["door", "engine"]
+    name: str
+    settings: str
+    runtime: str
+    news_fd: int
+    listen_fd: int = -1
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process tells its supervisor, one JSON line each: whether it can work, and with what engine."""
+
+    ready: bool
+    engine: EngineInfo | None = None
+
+
+def main() -> int:
+    """The whole life of a process that the supervisor started; its exit status."""
+    role = msgspec.json.decode(sys.stdin.buffer.readline(), type=Role)
+    settings = ServeSettings.model_validate_json(role.settings)
+    logs.configure(role.name, settings.log_level)
+    # A Ctrl-C reaches everyone in the terminal; only the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if role.kind == "door":
+            asyncio.run(_Door(role, settings).run())
+        else:
+            _run_engine(role, settings)
+    except (ModelError, SettingsError) as error:
+        print(f"stream-server: {error}", file=sys.stderr, flush=True)
+        return EXIT_SETTINGS
+    except EngineError as error:
+        log.error("the engine ends: %s", error)
+        return 1
+    return 0
+
+
+def _tell(role: Role, news: News) -> None:
+    try:
+        os.write(role.news_fd, msgspec.json.encode(news) + b"\n")
+    except BrokenPipeError:
+        log.debug("the supervisor no longer listens")
+
+
+def _run_engine(role: Role, settings: ServeSettings) -> None:
+    from stream_server.engine.endpoint import engine_endpoint
+    from stream_server.engine.process import serve, stop_on_signals
+    from stream_server.engine.statistics import Statistics
+    from stream_server.metrics import observe_step
+
+    _exit_with_supervisor()
+    runner, info = make_runner(settings)
+    runner.warm_up()
+    stop = stop_on_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    statistics = Statistics(observe_step=observe_step)
+    serve(runner, engine_endpoint(Path(role.runtime)), info, stop=stop, statistics=statistics,
+          on_bound=lambda: _tell(role, News(ready=True, engine=info)))
+
+
+def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
+    """The model that the settings ask for, on its device, not yet warmed up. Raises ModelError and SettingsError."""
+    import torch
+
+    from stream_server.models.checkpoint import load
+    from stream_server.models.devices import choose_device, choose_dtype
+    from stream_server.models.streaming import ParaformerRunner
+
+    torch.set_num_threads(settings.threads or usable_cores())
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
+    model = load(settings.model, dtype, device)
+    windows = tuple(_window(spec) for spec in settings.windows)
+    runner = ParaformerRunner(model, windows, settings.slots or (MOST_SLOTS if device != "cpu" else CPU_SLOTS))
+    kind = settings.model if settings.model in ("demo", "random") else \
+        "directory" if Path(settings.model).is_dir() else "hub"
+    name = Path(settings.model).resolve().name if kind == "directory" else settings.model
+    return runner, EngineInfo(model=name, model_kind=kind, windows=windows, slots=runner.slots, device=device,
+                              dtype=str(dtype).removeprefix("torch."))
+
+
+def _window(spec: str) -> Window:
+    _, *frames = (int(number) for number in spec.split(","))
+    window = Window(*frames)
+    if window.hop < 1:
+        raise SettingsError(f"--windows {spec}: the hop must be at least 1 frame")
+    return window
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, fewer than the machine's in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _exit_with_supervisor() -> None:
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
+
+
+class _Door:
+    """A door's process: one loop with the HTTP server, the WebSockets and the link to the engine."""
+
+    def __init__(self, role: Role, settings: ServeSettings) -> None:
+        self._role = role
+        self._settings = settings
+
+    async def run(self) -> None:
+        from stream_server.dialects.funasr import FunasrDialect
+        from stream_server.dialects.native import NativeDialect
+        from stream_server.doors.http import Health
+        from stream_server.doors.reception import Reception
+        from stream_server.engine.client import EngineClient
+        from stream_server.engine.endpoint import engine_endpoint
+        from stream_server.metrics import DoorMetrics
+
+        dialects = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
+        self._health = Health()
+        self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits)
+        self._client = EngineClient(engine_endpoint(Path(self._role.runtime)), self._role.name,
+                                    on_hypothesis=self._reception.receive_hypothesis, on_lost=self._engine_lost,
+                                    on_ready=self._engine_ready)
+        self._reception.engine = self._client
+        stop = self._stop_event()
+        link = asyncio.create_task(self._client.run())
+        server, sockets = self._make_server(list(dialects))
+        await server.startup([socket.socket(fileno=self._role.listen_fd)])
+        for listener in server.servers:
+            for opened in listener.sockets:
+                os.set_blocking(opened.fileno(), False)
+                socket.fromfd(opened.fileno(), opened.family, opened.type).listen(LISTEN_BACKLOG)
+        ticks = asyncio.create_task(server.main_loop())
+        await stop.wait()
+        self._health.draining = sockets.draining = True
+        for listener in server.servers:
+            listener.close()
+        await self._reception.drain(self._settings.drain_s)
+        server.should_exit = True
+        await ticks
+        await server.shutdown()
+        link.cancel()
+
+    def _make_server(self, paths: list[str]):
+        import uvicorn
+
+        from stream_server.doors.http import create_http
+        from stream_server.doors.websocket import Sockets
+        from stream_server.metrics import render
+
+        sockets = Sockets(self._reception.serve, paths, self._settings.limits.max_message_bytes)
+        config = uvicorn.Config(
+            create_http(self._health, lambda: render(self._client.statistics)),
+            http="h11", ws=sockets.protocol, lifespan="off", log_config=None, access_log=False, server_header=False,
+            ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, backlog=ACCEPTS_PER_TURN,
+            timeout_graceful_shutdown=1,
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        return server, sockets
+
+    def _stop_event(self) -> asyncio.Event:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        _exit_with_supervisor()
+        return stop
+
+    def _engine_ready(self, info: EngineInfo) -> None:
+        self._health.info = info
+        self._reception.engine_back()
+        _tell(self._role, News(ready=True, engine=info))
+
+    def _engine_lost(self) -> None:
+        self._health.info = None
+        self._reception.engine_lost()
+        _tell(self._role, News(ready=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The command `stream-server`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from stream_server import __version__, logs
+from stream_server.config import ServeSettings
+from stream_server.errors import SettingsError, StreamServerError
+
+if TYPE_CHECKING:
+    from stream_server.engine.wire import EngineInfo
+
+EXIT_SETTINGS = 2
+ENVIRONMENT_PREFIX = "STREAM_SERVER_"
+LISTS = ("windows",)
+
+
+class Option(NamedTuple):
+    """A setting as the command line and the environment name it. `path` leads to it within ServeSettings."""
+
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def flag(self) -> str:
+        return "--" + "-".join(self.path).replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + "_".join(self.path).upper()
+
+
+def options(model: type[BaseModel] = ServeSettings, path: tuple[str, ...] = ()) -> Iterator[Option]:
+    """Every setting, those of `session` and `limits` behind their group's name."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from options(field.annotation, (*path, name))
+        else:
+            yield Option((*path, name), field)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; its exit status."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        if parsed.command == "serve":
+            return _serve(read_settings(vars(parsed), os.environ))
+        if parsed.command == "doctor":
+            from stream_server.doctor import examine
+            return examine(read_settings(vars(parsed), os.environ))
+    except StreamServerError as error:
+        print(f"stream-server: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+    parser.print_help()
+    return EXIT_SETTINGS
+
+
+def read_settings(given: Mapping[str, object], environment: Mapping[str, str]) -> ServeSettings:
+    """The settings of flags, then of the environment, then the defaults. Raises SettingsError in one line."""
+    values: dict[str, object] = {}
+    named: dict[tuple[str, ...], str] = {}
+    for option in options():
+        value = given.get("__".join(option.path))
+        named[option.path] = option.flag
+        if value is None and option.variable in environment:
+            value = environment[option.variable]
+            named[option.path] = option.variable
+            if option.path[-1] in LISTS:
+                value = value.split()
+        if value is not None:
+            _put(values, option.path, value)
+    try:
+        return ServeSettings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_in_one_line(error, named)) from None
+
+
+def _put(values: dict[str, object], path: tuple[str, ...], value: object) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    values[path[-1]] = value
+
+
+def _in_one_line(error: ValidationError, named: Mapping[tuple[str, ...], str]) -> str:
+    said = []
+    for problem in error.errors():
+        path = tuple(part for part in problem["loc"] if isinstance(part, str))
+        message = problem["msg"].removeprefix("Value error, ")
+        if path:
+            message = f"{named.get(path, '.'.join(path))} {problem['input']!r}: {message}"
+        said.append(message)
+    return "; ".join(said)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stream-server", description="A streaming speech recognition server.")
+    parser.add_argument("--version", action="version", version=f"stream-server {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in (("serve", "run the server"),
+                          ("doctor", "tell whether the server could run here, and what is missing")):
+        command = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"Each option may also be given in the environment: --host as {ENVIRONMENT_PREFIX}HOST.",
+            allow_abbrev=False)
+        for option in options():
+            command.add_argument(
+                option.flag, dest="__".join(option.path), metavar=option.path[-1].upper(), help=_help(option),
+                **({"nargs": "+"} if option.path[-1] in LISTS else {}))
+    return parser
+
+
+def _help(option: Option) -> str:
+    default = option.field.get_default(call_default_factory=True)
+    if isinstance(default, tuple):
+        default = " ".join(default)
+    ending = "" if default is None else f" (default: {default})"
+    return f"{option.field.description}{ending}".replace("%", "%%")
+
+
+def _serve(settings: ServeSettings) -> int:
+    from stream_server.supervisor import Supervisor
+
+    logs.configure("supervisor", settings.log_level)
+    print(f"stream-server {__version__}: starting model {settings.model}; the engine loads and warms up",
+          file=sys.stderr, flush=True)
+    return asyncio.run(Supervisor(settings, announce).run())
+
+
+def announce(address: str, info: EngineInfo) -> None:
+    """Says that the server is ready, what it serves, and what to try."""
+    window = info.windows[0]
+    lines = [f"Ready at {address}"]
+    if info.model_kind == "demo":
+        lines.append("  model    demo: a DEMONSTRATION, small and trained on synthetic speech; it understands little. "
+                     "For real use: --model paraformer-zh-streaming")
+    elif info.model_kind == "random":
+        lines.append("  model    random: a DEMONSTRATION of speed, its text means nothing")
+    else:
+        lines.append(f"  model    {info.model}")
+    lines += [
+        f"  window   {list(window.triple)}: text every {window.hop * 60} ms, {window.look_ahead * 60} ms looked ahead",
+        f"  device   {info.device}, {info.dtype}, {info.slots} streams at once",
+        f"Try:  stream-client file samples/RECORDING.wav --url {address}/v1/stream",
+        f"      any FunASR client at {address}",
+        f"      curl {address.replace('ws', 'http', 1)}/health/ready",
+    ]
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,306 @@
+"""Joins a client's link, its dialect, its sessions and the engine.
+
+One task reads, one writes; in between everything is synchronous: whatever arrives is given to the session, and what
+the session then has for the engine and the client is passed on at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from stream_server.config import SessionDefaults, SessionLimits
+from stream_server.dialects import Dialect
+from stream_server.doors.link import Link, LinkLost
+from stream_server.doors.observer import Observer
+from stream_server.doors.outbox import Outbox
+from stream_server.doors.stopwatch import Stopwatch
+from stream_server.engine.wire import EngineInfo
+from stream_server.errors import ClientError, EngineError, Overloaded
+from stream_server.session.messages import Command, Ended, Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.session import Session
+from stream_server.speech.recognition import Chunk, Hypothesis
+
+log = logging.getLogger(__name__)
+
+CLOSE_CODES = {"bad_json": 1007, "too_large": 1009}
+"""How a fatal error of the client closes the connection; all others are violations of policy: 1008."""
+
+GOING_AWAY = (1001, "the server is going away")
+INTERNAL_ERROR = (1011, "internal error; it was logged")
+ENGINE_AWAY_RETRY_S = 5
+
+
+class Engine(Protocol):
+    """What the driver needs of an engine's client."""
+
+    info: EngineInfo | None
+
+    async def admit(self, session: str) -> None: ...
+
+    def release(self, session: str) -> None: ...
+
+    def submit(self, session: str, chunk: Chunk) -> None: ...
+
+    def abort(self, session: str, generation: int) -> None: ...
+
+
+class Driver:
+    """One connection, from its first message to its end."""
+
+    def __init__(self, link: Link, dialect: Dialect, engine: Engine, observer: Observer, *,
+                 defaults: SessionDefaults, limits: SessionLimits, new_session_id: Callable[[], str]) -> None:
+        self.session_id: str | None = None
+        self._link = link
+        self._dialect = dialect
+        self._engine = engine
+        self._observer = observer
+        self._defaults = defaults
+        self._limits = limits
+        self._new_session_id = new_session_id
+        self._session: Session | None = None
+        self._stopping = False
+        self._goodbye: tuple[int, str] | None = None
+        self._outbox = Outbox()
+        self._progress = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._stopwatch = Stopwatch(observer)
+
+    async def run(self) -> None:
+        """Serves the connection until it ends, and frees what it held, however it ends."""
+        reader = asyncio.create_task(self._read())
+        writer = asyncio.create_task(self._write())
+        try:
+            await asyncio.wait({reader, writer, self._link.lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(reader, writer)
+            self._free()
+        await self._link.close(*(self._outbox.goodbye or INTERNAL_ERROR))
+
+    def drain(self) -> None:
+        """The server ends: the open segment is finished, its final goes out, then the connection closes."""
+        self._hang_up(*GOING_AWAY)
+
+    def leave(self) -> None:
+        """The server ends now, whatever is open."""
+        self._outbox.close(*GOING_AWAY)
+
+    def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
+        """What the engine recognised in the session's last chunk."""
+        self._tell(lambda session: session.receive_hypothesis(hypothesis))
+
+    def engine_lost(self) -> None:
+        """The engine is away: what it knew of the open segment is lost."""
+        self._tell(lambda session: session.engine_lost())
+
+    def engine_back(self) -> None:
+        """The engine can be used again."""
+        self._tell(lambda session: session.engine_back())
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.start_timeout_s):
+                data = await self._link.receive()
+            while True:
+                await self._handle(data)
+                await self._until_wanted()
+                async with asyncio.timeout(self._limits.idle_timeout_s):
+                    data = await self._link.receive()
+        except TimeoutError:
+            self._give_up_waiting()
+            await self._link.lost
+        except LinkLost:
+            return
+        except Exception:
+            self._fail()
+            await self._link.lost
+
+    def _give_up_waiting(self) -> None:
+        started = self.session_id is not None
+        seconds = self._limits.idle_timeout_s if started else self._limits.start_timeout_s
+        message = f"nothing was received for {seconds:g} s"
+        self._say(Error(code="idle", message=message, fatal=True))
+        self._hang_up(1008, message)
+
+    async def _until_wanted(self) -> None:
+        """Waits while the session has enough audio, the client enough to read, or the connection is closing."""
+        while not self._wanted():
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _wanted(self) -> bool:
+        if self._outbox.full or self._outbox.goodbye is not None:
+            return False
+        return self._session is None or self._session.wants_audio
+
+    async def _handle(self, data: str | bytes) -> None:
+        try:
+            if isinstance(data, str):
+                commands, audio = self._dialect.receive_text(data)
+                self._hear(audio)
+                for command in commands:
+                    await self._obey(command)
+            else:
+                commands, audio = self._dialect.receive_bytes(data)
+                for command in commands:
+                    await self._obey(command)
+                self._hear(audio)
+        except ClientError as error:
+            self._complain(error)
+        except (Overloaded, EngineError) as error:
+            self._refuse(error)
+        self._pump()
+
+    def _hear(self, audio: bytes) -> None:
+        if audio and self._session is not None:
+            self._session.receive_audio(audio)
+
+    async def _obey(self, command: Command) -> None:
+        if isinstance(command, Start):
+            await self._open(command)
+        elif self._session is None:
+            return
+        elif isinstance(command, Flush):
+            self._session.receive_flush(command)
+        elif isinstance(command, Stop):
+            self._stopping = True
+            self._session.receive_stop()
+
+    async def _open(self, start: Start) -> None:
+        while self._session is not None:
+            self._pump()
+            self._progress.clear()
+            await self._progress.wait()
+        self.session_id = self._new_session_id()
+        await self._engine.admit(self.session_id)
+        info = self._engine.info
+        session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
+                          limits=self._limits)
+        self._session = session
+        self._stopping = False
+        self._observer.session_opened()
+        try:
+            session.receive_start(start)
+        except ClientError as error:
+            error.fatal = True
+            raise
+
+    def _complain(self, error: ClientError) -> None:
+        self._say(Error(code=error.code, message=error.message, fatal=error.fatal, field=error.field,
+                        value=error.value, allowed=error.allowed))
+        if error.fatal:
+            self._outbox.close(CLOSE_CODES.get(error.code, 1008), error.message)
+
+    def _refuse(self, error: Overloaded | EngineError) -> None:
+        self._observer.refused()
+        code, retry = ("overloaded", error.retry_after_s) if isinstance(error, Overloaded) else \
+            ("engine_away", ENGINE_AWAY_RETRY_S)
+        self._say(Error(code=code, message=str(error), fatal=True, retry_after_s=retry))
+        self._outbox.close(1013, f"{error}; try again in {retry} s")
+
+    def _fail(self) -> None:
+        log.exception("connection of %s failed", self._link.peer)
+        self._say(Error(code="internal", message=INTERNAL_ERROR[1], fatal=True))
+        self._outbox.close(*INTERNAL_ERROR)
+
+    def _tell(self, news: Callable[[Session], None]) -> None:
+        """Gives the session news from outside the reader, and passes on what follows."""
+        if self._session is None:
+            return
+        try:
+            news(self._session)
+            self._pump()
+        except Exception:
+            self._fail()
+
+    def _hang_up(self, code: int, reason: str) -> None:
+        """Lets the session end in its own time, then closes."""
+        if self._session is None:
+            self._outbox.close(code, reason)
+            return
+        self._goodbye = (code, reason)
+        if not self._stopping:
+            self._stopping = True
+            self._tell(lambda session: session.receive_stop())
+
+    def _pump(self) -> None:
+        """Passes on what the session has for the engine and for the client."""
+        session = self._session
+        if session is not None:
+            generation = session.take_abort()
+            if generation is not None:
+                self._engine.abort(self.session_id, generation)
+            chunk = session.take_chunk()
+            if chunk is not None:
+                self._stopwatch.submitted()
+                self._engine.submit(self.session_id, chunk)
+            for message in session.take_messages():
+                self._say(message)
+            self._set_alarm(session)
+        self._progress.set()
+
+    def _say(self, message: ServerMessage) -> None:
+        if isinstance(message, Error):
+            self._observer.failed(message.code)
+        self._stopwatch.said(message)
+        self._outbox.put(message)
+
+    def _set_alarm(self, session: Session) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        deadline = session.next_deadline
+        if deadline is not None:
+            self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._tell(lambda session: session.receive_time(self._loop.time()))
+
+    async def _write(self) -> None:
+        try:
+            while (message := await self._outbox.take()) is not None:
+                await self._deliver(message)
+        except LinkLost:
+            return
+        except TimeoutError:
+            log.info("client %s read nothing for %g s: cut", self._link.peer, self._limits.write_timeout_s)
+            self._observer.failed("slow_reader")
+            self._link.abort()
+        except Exception:
+            log.exception("writing to %s failed", self._link.peer)
+            self._outbox.close(*INTERNAL_ERROR)
+
+    async def _deliver(self, message: ServerMessage) -> None:
+        for text in self._dialect.send(message):
+            async with asyncio.timeout(self._limits.write_timeout_s):
+                await self._link.send(text)
+        self._observer.sent(message)
+        self._stopwatch.sent(message)
+        if isinstance(message, Ended):
+            self._observer.audio(message)
+            self._free()
+            if self._goodbye is not None:
+                self._outbox.close(*self._goodbye)
+        if self._dialect.ended:
+            self._outbox.close(1000, "")
+        self._progress.set()
+
+    def _free(self) -> None:
+        """Gives back the session's room in the engine."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._session is not None:
+            self._session = None
+            self._engine.release(self.session_id)
+            self._observer.session_closed()
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

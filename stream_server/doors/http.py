@@ -1,0 +1,99 @@
+"""The plain HTTP side of the port: health, metrics, and a page that says what this is."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from stream_server import __version__
+from stream_server.engine.wire import EngineInfo
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health:
+    """What the health pages answer from."""
+
+    def __init__(self) -> None:
+        self.info: EngineInfo | None = None
+        self.draining = False
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no session can be served now; None where it can."""
+        if self.draining:
+            return "the server is ending: it takes no new connections"
+        if self.info is None:
+            return "the engine is loading its model and warming up"
+        return None
+
+
+def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlette:
+    """The HTTP application of a door."""
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> Response:
+        trouble = health.trouble
+        if trouble is not None:
+            return JSONResponse({"status": "not ready", "reason": trouble}, 503, {"Retry-After": "2"})
+        return JSONResponse({"status": "ready", **describe(health.info)})
+
+    async def metrics(_: Request) -> Response:
+        # In a thread: it reads one small file per process and kind of number, and sessions must not wait for that.
+        return Response(await run_in_threadpool(render_metrics), media_type=METRICS_TYPE)
+
+    async def page(request: Request) -> Response:
+        text = _page(request, health)
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(_PAGE.format(text=html.escape(text)))
+        return PlainTextResponse(text)
+
+    return Starlette(routes=[
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/metrics", metrics),
+        Route("/", page),
+    ])
+
+
+def describe(info: EngineInfo) -> dict[str, object]:
+    """What is served, for people and programs."""
+    return {
+        "version": __version__,
+        "model": info.model,
+        "demonstration": info.model_kind in ("demo", "random"),
+        "window": list(info.windows[0].triple),
+        "windows": [list(window.triple) for window in info.windows],
+        "device": info.device,
+        "dtype": info.dtype,
+        "streams_at_once": info.slots,
+    }
+
+
+def _page(request: Request, health: Health) -> str:
+    scheme = "wss" if request.url.scheme == "https" else "ws"
+    address = f"{scheme}://{request.url.netloc}"
+    state = health.trouble or f"ready: model {health.info.model} on {health.info.device}"
+    return (
+        f"stream-server {__version__}: streaming speech recognition. It is {state}.\n\n"
+        f"WebSockets\n"
+        f"  {address}/             what FunASR's clients speak (subprotocol binary or none)\n"
+        f"  {address}/v1/stream    the server's own dialect: JSON messages, binary audio\n\n"
+        f"HTTP\n"
+        f"  /health/live /health/ready /metrics\n\n"
+        f"Try: stream-client file RECORDING.wav --url {address}/v1/stream\n"
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>stream-server</title>
+<body><pre>{text}</pre></body></html>
+"""

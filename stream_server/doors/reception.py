@@ -1,0 +1,86 @@
+"""All connections of one door: gives each a driver, and passes the engine's answers to the right one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+
+from stream_server.config import SessionDefaults, SessionLimits
+from stream_server.dialects import Dialect
+from stream_server.doors.driver import Driver, Engine
+from stream_server.doors.link import Link
+from stream_server.doors.observer import Observer
+from stream_server.speech.recognition import Hypothesis
+
+log = logging.getLogger(__name__)
+
+Dialects = Mapping[str, tuple[str, Callable[[], Dialect]]]
+"""By path: the dialect's name and what makes one."""
+
+
+class Reception:
+    """`engine` is set before the first connection is served."""
+
+    engine: Engine
+
+    def __init__(self, dialects: Dialects, observer: Observer, defaults: SessionDefaults,
+                 limits: SessionLimits) -> None:
+        self._dialects = dialects
+        self._observer = observer
+        self._defaults = defaults
+        self._limits = limits
+        self._drivers: set[Driver] = set()
+        self._by_session: dict[str, Driver] = {}
+
+    async def serve(self, path: str, link: Link) -> None:
+        """Serves one connection until it ends."""
+        name, make_dialect = self._dialects[path]
+        driver = Driver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
+                        limits=self._limits, new_session_id=lambda: self._new_session(driver))
+        self._drivers.add(driver)
+        self._observer.connected(name)
+        log.debug("%s connected, dialect %s", link.peer, name)
+        try:
+            await driver.run()
+        finally:
+            self._drivers.discard(driver)
+            self._forget(driver)
+            self._observer.disconnected(name)
+
+    async def drain(self, within_s: float) -> None:
+        """Ends all connections: open segments get their finals first, as far as time allows."""
+        for driver in list(self._drivers):
+            driver.drain()
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self._drivers and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        for driver in list(self._drivers):
+            driver.leave()
+        if self._drivers:
+            log.warning("%d connections did not end within %g s", len(self._drivers), within_s)
+            await asyncio.sleep(0.2)
+
+    def receive_hypothesis(self, session_id: str, hypothesis: Hypothesis) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
+            driver.receive_hypothesis(hypothesis)
+
+    def engine_lost(self) -> None:
+        for driver in list(self._drivers):
+            driver.engine_lost()
+
+    def engine_back(self) -> None:
+        for driver in list(self._drivers):
+            driver.engine_back()
+
+    def _new_session(self, driver: Driver) -> str:
+        self._forget(driver)
+        session_id = secrets.token_hex(8)
+        self._by_session[session_id] = driver
+        return session_id
+
+    def _forget(self, driver: Driver) -> None:
+        if driver.session_id is not None:
+            self._by_session.pop(driver.session_id, None)

@@ -1,0 +1,108 @@
+"""Numbers for Prometheus. Every process writes its own into the directory PROMETHEUS_MULTIPROC_DIR; any door adds
+them up, so that one address answers for all.
+
+The variable must be set before this module is imported: the supervisor sets it for the processes it starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from stream_server.audio.windows import Window
+from stream_server.session.messages import Ended, Final, Partial, ServerMessage, Speech
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+CONNECTIONS = Gauge("stream_connections_open", "Connections open now", ["dialect"], multiprocess_mode="livesum")
+SESSIONS = Gauge("stream_sessions_open", "Sessions open now", multiprocess_mode="livesum")
+ADMITTED = Counter("stream_sessions_admitted", "Sessions that were given room")
+REFUSED = Counter("stream_sessions_refused", "Sessions refused: no room, or the engine away")
+SEGMENTS = Counter("stream_segments", "Segments of speech that began")
+PARTIALS = Counter("stream_partials_sent", "Partials sent to clients")
+FINALS = Counter("stream_finals_sent", "Finals sent to clients")
+AUDIO = Counter("stream_audio_seconds", "Seconds of audio of sessions that ended, by what became of them", ["fate"])
+FIRST_PARTIAL = Histogram("stream_first_partial_seconds", "From detected speech to its first text", buckets=LATENCIES)
+ANSWER = Histogram("stream_hop_to_text_seconds", "From a hop's audio being whole to its text", buckets=LATENCIES)
+ERRORS = Counter("stream_errors", "Errors told to clients, and connections cut", ["code"])
+STEP = Histogram("stream_engine_step_seconds", "Time of one batched step", buckets=STEP_SECONDS)
+STEP_ROWS = Histogram("stream_engine_step_rows", "Streams advanced by one step", buckets=ROWS)
+
+ENGINE_GAUGES = ("sessions", "slots", "slots_in_use", "chunks_waiting")
+
+
+class DoorMetrics:
+    """What doors/observer.py asks for, counted."""
+
+    def connected(self, dialect: str) -> None:
+        CONNECTIONS.labels(dialect).inc()
+
+    def disconnected(self, dialect: str) -> None:
+        CONNECTIONS.labels(dialect).dec()
+
+    def session_opened(self) -> None:
+        ADMITTED.inc()
+        SESSIONS.inc()
+
+    def session_closed(self) -> None:
+        SESSIONS.dec()
+
+    def refused(self) -> None:
+        REFUSED.inc()
+
+    def sent(self, message: ServerMessage) -> None:
+        if isinstance(message, Partial):
+            PARTIALS.inc()
+        elif isinstance(message, Final):
+            FINALS.inc()
+        elif isinstance(message, Speech):
+            SEGMENTS.inc()
+
+    def audio(self, sums: Ended) -> None:
+        AUDIO.labels("received").inc(sums.received_ms / 1000)
+        AUDIO.labels("recognised").inc(sums.recognised_ms / 1000)
+        AUDIO.labels("silent").inc(sums.silent_ms / 1000)
+        AUDIO.labels("dropped").inc(sums.dropped_ms / 1000)
+
+    def first_partial(self, seconds: float) -> None:
+        FIRST_PARTIAL.observe(seconds)
+
+    def answered(self, seconds: float) -> None:
+        ANSWER.observe(seconds)
+
+    def failed(self, code: str) -> None:
+        ERRORS.labels(code).inc()
+
+
+def observe_step(_: Window, rows: int, seconds: float) -> None:
+    """Counts a step, in the engine's process."""
+    STEP.observe(seconds)
+    STEP_ROWS.observe(rows)
+
+
+def render(statistics: Mapping[str, float]) -> bytes:
+    """All processes' numbers as Prometheus reads them; `statistics` is what the engine last said of itself."""
+    registry = CollectorRegistry()
+    if os.environ.get(MULTIPROCESS_VARIABLE):
+        MultiProcessCollector(registry)
+    registry.register(_EngineCollector(statistics))
+    return generate_latest(registry)
+
+
+class _EngineCollector:
+    """The engine's own numbers; every door hears them, so they are not added up."""
+
+    def __init__(self, statistics: Mapping[str, float]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._statistics.items():
+            family = GaugeMetricFamily if name in ENGINE_GAUGES else CounterMetricFamily
+            yield family(f"stream_engine_{name}", f"The engine's count of {name.replace('_', ' ')}", value=value)

@@ -1,0 +1,265 @@
+"""The process that the command line starts: it runs the engine and the doors, brings back what dies, and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from stream_server import tls
+from stream_server.app import EXIT_SETTINGS, LISTEN_BACKLOG, News, Role
+from stream_server.config import ServeSettings
+from stream_server.engine.wire import EngineInfo
+from stream_server.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+FIRST_BACK_OFF_S = 0.5
+LONGEST_BACK_OFF_S = 30.0
+LONG_LIFE_S = 60.0
+"""A process that lived this long had no trouble starting: the next pause is the shortest again."""
+
+STARTS_BEFORE_READY = 3
+"""Deaths of a process before it was ever ready after which the server gives up."""
+
+KILL_AFTER_S = 5.0
+HUNG_AFTER_S = 10.0
+"""How long an engine's process may live on after every door has lost it."""
+
+
+class Child:
+    """One process, started again whenever it ends, until told otherwise."""
+
+    def __init__(self, make_role: Callable[[int], Role], inherited: tuple[int, ...], runtime: Path,
+                 on_news: Callable[[Child, News], None], on_hopeless: Callable[[Child, int], None]) -> None:
+        self.ready = False
+        self.was_ready = False
+        self.process: asyncio.subprocess.Process | None = None
+        self._make_role = make_role
+        self._inherited = inherited
+        self._metrics = runtime / "metrics"
+        self._on_news = on_news
+        self._on_hopeless = on_hopeless
+        self._ending = False
+
+    async def live(self) -> None:
+        """Runs the process and brings it back; returns once it has ended for good."""
+        back_off, fruitless, loop = FIRST_BACK_OFF_S, 0, asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            name, status = await self._run_once()
+            if self._ending:
+                return
+            if not self.was_ready:
+                fruitless += 1
+                if status == EXIT_SETTINGS or fruitless >= STARTS_BEFORE_READY:
+                    self._on_hopeless(self, status)
+                    return
+            if loop.time() - started > LONG_LIFE_S:
+                back_off = FIRST_BACK_OFF_S
+            log.warning("%s ended with status %s; it is started again in %g s", name, status, back_off)
+            await asyncio.sleep(back_off)
+            back_off = min(2 * back_off, LONGEST_BACK_OFF_S)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Sends a signal, and does not start the process again."""
+        self._ending = True
+        self.signal(number)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+
+    async def _run_once(self) -> tuple[str, int]:
+        news, news_fd = os.pipe()
+        role = self._make_role(news_fd)
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
+        self.process = process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "stream_server.app", stdin=asyncio.subprocess.PIPE, env=environment,
+            pass_fds=(news_fd, *self._inherited), process_group=0)
+        os.close(news_fd)
+        process.stdin.write(msgspec.json.encode(role) + b"\n")
+        hearing = asyncio.create_task(self._hear(news))
+        status = await process.wait()
+        await hearing
+        self.ready = False
+        _forget_gauges(self._metrics, process.pid)
+        return role.name, status
+
+    async def _hear(self, descriptor: int) -> None:
+        reader = asyncio.StreamReader()
+        with os.fdopen(descriptor, "rb", 0) as pipe:
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), pipe)
+            async for line in reader:
+                news = msgspec.json.decode(line, type=News)
+                self.ready = news.ready
+                self.was_ready = self.was_ready or news.ready
+                self._on_news(self, news)
+            transport.close()
+
+
+class Supervisor:
+    """One server: its socket, its runtime directory, its processes."""
+
+    def __init__(self, settings: ServeSettings, announce: Callable[[str, EngineInfo], None]) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._announced = False
+        self._status = 0
+        self._engine: Child | None = None
+        self._doors: list[Child] = []
+        self._end: asyncio.Event = asyncio.Event()
+        self._hung_check: asyncio.TimerHandle | None = None
+        self._signals = 0
+
+    async def run(self) -> int:
+        """Serves until a signal; the exit status. Raises SettingsError where it cannot begin."""
+        certfile, keyfile = self._certificate()
+        listener = listen(self._settings.host, self._settings.port)
+        self._address = address(self._settings.host, listener.getsockname()[1], certfile is not None)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        runtime = make_runtime_directory()
+        try:
+            self._make_children(runtime, listener, certfile, keyfile)
+            lives = [asyncio.create_task(child.live()) for child in (self._engine, *self._doors)]
+            await self._end.wait()
+            listener.close()
+            await self._finish(lives)
+        finally:
+            for child in (self._engine, *self._doors):
+                if child is not None:
+                    child.signal(signal.SIGKILL)
+            shutil.rmtree(runtime, ignore_errors=True)
+        return self._status
+
+    def _certificate(self) -> tuple[Path | None, Path | None]:
+        settings = self._settings
+        if settings.tls == "auto":
+            return tls.own_certificate(tls.state_directory(), settings.host)
+        if settings.certfile is not None:
+            tls.check_certificate(settings.certfile, settings.keyfile)
+        return settings.certfile, settings.keyfile
+
+    def _make_children(self, runtime: Path, listener: socket.socket, certfile: Path | None,
+                       keyfile: Path | None) -> None:
+        common = {"settings": self._settings.model_dump_json(), "runtime": str(runtime)}
+
+        def engine_role(news_fd: int) -> Role:
+            return Role(kind="engine", name="engine-0", news_fd=news_fd, **common)
+
+        def door_role(number: int) -> Callable[[int], Role]:
+            return lambda news_fd: Role(
+                kind="door", name=f"door-{number}", news_fd=news_fd, listen_fd=listener.fileno(),
+                certfile=certfile and str(certfile), keyfile=keyfile and str(keyfile), **common)
+
+        def child(make_role: Callable[[int], Role], *inherited: int) -> Child:
+            return Child(make_role, inherited, runtime, self._on_news, self._on_hopeless)
+
+        self._engine = child(engine_role)
+        self._doors = [child(door_role(number), listener.fileno()) for number in range(self._settings.doors)]
+
+    def _on_news(self, child: Child, news: News) -> None:
+        if child is self._engine:
+            return
+        if all(door.ready for door in self._doors):
+            if not self._announced:
+                self._announced = True
+                self._announce(self._address, news.engine)
+        elif not any(door.ready for door in self._doors) and self._engine.process is not None:
+            # Every door has lost it; a dead one is noticed at once, so that one which lives on may be hung.
+            suspect = self._engine.process
+            asyncio.get_running_loop().call_later(HUNG_AFTER_S, self._kill_if_hung, suspect)
+
+    def _kill_if_hung(self, suspect: asyncio.subprocess.Process) -> None:
+        engine = self._engine
+        if engine.process is suspect and suspect.returncode is None and not any(door.ready for door in self._doors) \
+                and engine.ready:
+            log.error("the engine lives but answers no door: it is killed")
+            engine.signal(signal.SIGKILL)
+
+    def _on_hopeless(self, child: Child, status: int) -> None:
+        if status != EXIT_SETTINGS:
+            what = "the engine" if child is self._engine else "a door"
+            print(f"stream-server: {what} ended with status {status} before it was ready; see its last lines above",
+                  file=sys.stderr, flush=True)
+        self._status = EXIT_SETTINGS if status == EXIT_SETTINGS else 1
+        self._end.set()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            log.info("%s: ending within %g s; another signal ends at once", number.name, self._settings.drain_s)
+            self._end.set()
+            return
+        for child in (self._engine, *self._doors):
+            child.end(signal.SIGKILL)
+
+    async def _finish(self, lives: list[asyncio.Task[None]]) -> None:
+        """Ends the doors, which drain, and then the engine that they need until then."""
+        engine_life, *door_lives = lives
+        if not self._announced:
+            self._engine.end(signal.SIGKILL)
+        for door in self._doors:
+            door.end()
+        await self._wait(door_lives, self._doors, self._settings.drain_s + KILL_AFTER_S)
+        self._engine.end()
+        await self._wait([engine_life], [self._engine], KILL_AFTER_S)
+        if self._signals > 1:
+            self._status = 1
+
+    async def _wait(self, lives: list[asyncio.Task[None]], children: list[Child], within_s: float) -> None:
+        _, alive = await asyncio.wait(lives, timeout=within_s)
+        if alive:
+            for child in children:
+                child.end(signal.SIGKILL)
+            for life in alive:
+                life.cancel()
+            await asyncio.gather(*alive, return_exceptions=True)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError where host and port cannot be had."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def address(host: str, port: int, secure: bool) -> str:
+    """What a client on this machine connects to."""
+    shown = "localhost" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"{'wss' if secure else 'ws'}://{shown}:{port}"
+
+
+def make_runtime_directory() -> Path:
+    """A fresh directory that only this user may enter, for sockets and numbers; short, for the sockets' sake."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    usable = base is not None and len(base) < 60 and os.access(base, os.W_OK | os.X_OK)
+    directory = Path(tempfile.mkdtemp(prefix="stream-server-", dir=base if usable else None))
+    (directory / "metrics").mkdir(mode=0o700)
+    return directory
+
+
+def _forget_gauges(directory: Path, pid: int) -> None:
+    # What prometheus_client's mark_process_dead does; importing it here would give this process numbers of its own.
+    for kind in ("livesum", "liveall", "livemostrecent", "livemin", "livemax"):
+        (directory / f"gauge_{kind}_{pid}.db").unlink(missing_ok=True)
