@@ -18,7 +18,7 @@ from stream_client.microphone import Microphone
 from stream_client.pace import real_time
 from stream_client.report import JsonReport, Report, TextReport
 from stream_client.timings import Stopwatch
-from stream_client.transcription import begin, transcribe
+from stream_client.transcription import begin, called, transcribe
 from stream_client.wishes import Wishes, parse_chunk_size
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -63,7 +63,8 @@ async def _run_files(arguments: argparse.Namespace, wishes: Wishes, report: Repo
 async def _run_file(path: str, arguments: argparse.Namespace, wishes: Wishes, report: Report, shown_as: str) -> bool:
     try:
         blocks = await begin(read_blocks(path))
-        await _recognise(blocks if arguments.fast else real_time(blocks), path, arguments, wishes, report, shown_as)
+        paced = blocks if arguments.fast else real_time(blocks)
+        await _recognise(paced, path, arguments, called(wishes, path), report, shown_as)
     except StreamClientError as error:
         report.error(error, path)
         return False

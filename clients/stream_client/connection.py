@@ -21,6 +21,8 @@ from stream_client.wishes import Wishes
 
 DEFAULT_URL = "ws://127.0.0.1:10095"
 OPEN_TIMEOUT_S = 20.0
+CLOSE_TIMEOUT_S = 2.0
+LONGEST_MESSAGE = 1 << 24
 TRY_AGAIN_LATER = 1013
 HOW_TO_START = "start it with `stream-server serve`"
 
@@ -196,8 +198,9 @@ async def _open_socket(url: str, dialect: Dialect, context: ssl.SSLContext | Non
     subprotocols = [Subprotocol(name) for name in dialect.subprotocols] or None
     try:
         return await websockets.connect(
-            url, ssl=context, subprotocols=subprotocols, open_timeout=OPEN_TIMEOUT_S, compression=None, max_size=1 << 24
-        )
+            url, ssl=context, subprotocols=subprotocols, compression=None, max_size=LONGEST_MESSAGE,
+            open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S,
+        )  # fmt: skip
     except websockets.InvalidStatus as refusal:
         raise _refused(refusal, url) from None
     except ssl.SSLCertVerificationError as error:
@@ -205,8 +208,9 @@ async def _open_socket(url: str, dialect: Dialect, context: ssl.SSLContext | Non
             f"the certificate of {url} is not trusted ({error.verify_message}); name its authority with "
             "--cafile, or accept any with --insecure"
         ) from None
-    except ssl.SSLError as error:
-        raise ConnectionFailed(f"{url} does not speak TLS here ({error.reason}); try ws:// instead of wss://") from None
+    except (ssl.SSLError, ConnectionResetError) as error:
+        advice = "try ws:// instead of wss://" if context is not None else "try wss:// instead of ws://"
+        raise ConnectionFailed(f"{url} broke off the greeting ({_reason(error)}); {advice}") from None
     except (OSError, TimeoutError) as error:
         raise ConnectionFailed(f"no server answers at {url} ({_reason(error)}); {HOW_TO_START}") from None
     except (websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:

@@ -13,6 +13,8 @@ from stream_client.media import read_blocks
 from stream_client.pace import real_time
 from stream_client.wishes import Wishes
 
+LONGEST_NAME = 255
+
 
 async def transcribe(
     blocks: AsyncIterable[bytes],
@@ -47,15 +49,18 @@ async def transcribe_file(
     Raises MediaError before a session is opened where nothing of the file can be read.
     """
     blocks = await begin(read_blocks(path))
-    named = wishes or Wishes()
-    if not named.name:
-        named = replace(named, name=Path(path).name)
+    named = called(wishes or Wishes(), path)
     paced = blocks if fast else real_time(blocks)
     async with aclosing(
         transcribe(paced, url=url, dialect=dialect, wishes=named, insecure=insecure, cafile=cafile)
     ) as events:
         async for event in events:
             yield event
+
+
+def called(wishes: Wishes, path: str | Path) -> Wishes:
+    """The same wishes for a session that, unless it has a name, is called as the file."""
+    return wishes if wishes.name else replace(wishes, name=Path(path).name[:LONGEST_NAME])
 
 
 async def begin(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
