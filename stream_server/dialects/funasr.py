@@ -16,7 +16,7 @@ from stream_server.dialects.options import PCM_NAMES, Options, updated
 from stream_server.dialects.utterance import Utterance
 from stream_server.dialects.wav import WavHead
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Ended, Error, Final, Partial, ServerMessage, Start, Stop
+from stream_server.session.messages import Command, Ended, Error, Final, Partial, Ready, ServerMessage, Start, Stop
 
 LONGEST_TEXT = 1 << 20
 """Hotword lists are long; this is what FunASR's own server takes."""
@@ -55,7 +55,7 @@ class FunasrDialect:
         self._last: Utterance | None = None
         self._ended = False
 
-    def receive_text(self, text: str) -> list[Command]:
+    def receive_text(self, text: str) -> tuple[list[Command], bytes]:
         """A configuration, the end of an utterance, or both in one. Raises ClientError."""
         said = read_object(text, LONGEST_TEXT)
         options = updated(self._options, said)
@@ -65,9 +65,9 @@ class FunasrDialect:
         if self._incoming is not None:
             self._incoming.utterance.wav_name = options.wav_name
         if ends:
-            return self._end(acknowledge)
+            return self._end(acknowledge), b""
         self._configured = True
-        return []
+        return [], b""
 
     def receive_bytes(self, data: bytes) -> tuple[list[Command], bytes]:
         """Audio, behind a Start where it is the first of its utterance. A WAV header is taken out."""
@@ -91,13 +91,13 @@ class FunasrDialect:
         if isinstance(message, Ended):
             answers = self._finish()
         elif isinstance(message, Error):
-            answers = self._answering().error(message)
-            self._ended = self._ended or message.fatal
+            answers = self._fail(message)
         elif isinstance(message, Partial):
             answers = self._answering().partial(message)
         elif isinstance(message, Final):
             answers = self._answering().final(message)
         else:
+            self._answering().opened |= isinstance(message, Ready)
             answers = []
         return [_encoder.encode(answer).decode() for answer in answers]
 
@@ -136,6 +136,13 @@ class FunasrDialect:
         if self._outgoing:
             return self._outgoing[0]
         return self._incoming.utterance if self._incoming is not None else Utterance(self._options)
+
+    def _fail(self, error: Error) -> list[dict[str, object]]:
+        """What went wrong. Where no session is open that could still end, a fatal error is the last message."""
+        answering = self._answering()
+        last = error.fatal and not answering.opened
+        self._ended = self._ended or last
+        return answering.error(error, last)
 
     def _finish(self) -> list[dict[str, object]]:
         if not self._outgoing or self._ended:

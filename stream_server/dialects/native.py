@@ -13,7 +13,7 @@ import msgspec
 from stream_server.dialects import ranges
 from stream_server.dialects.document import read_object
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Ended, Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Command, Ended, Flush, ServerMessage, Start, Stop
 
 LONGEST_TEXT = 64 << 10
 LONGEST_FLUSH_ID = ranges.Text(256)
@@ -35,7 +35,7 @@ class NativeDialect:
         self._stray_audio_told: _Stage | None = None
         self._ended = False
 
-    def receive_text(self, text: str) -> list[Command]:
+    def receive_text(self, text: str) -> tuple[list[Command], bytes]:
         """One start, flush or stop. Raises ClientError with what is allowed instead."""
         fields = read_object(text, LONGEST_TEXT)
         kind = fields.pop("type", None)
@@ -43,7 +43,7 @@ class NativeDialect:
         if read is None:
             raise ClientError("bad_field", "no such type of message", field="type",
                               value="nothing" if kind is None else kind, allowed="one of start, flush, stop")
-        return [read(fields)]
+        return [read(fields)], b""
 
     def receive_bytes(self, data: bytes) -> tuple[list[Command], bytes]:
         """Audio as it is. Where none can be taken now, the first such message is an error and the rest are dropped."""
@@ -55,8 +55,7 @@ class NativeDialect:
         raise self._out_of_place("audio")
 
     def send(self, message: ServerMessage) -> list[str]:
-        if isinstance(message, Ended) or (isinstance(message, Error) and message.fatal):
-            self._ended = True
+        self._ended = self._ended or isinstance(message, Ended)
         return [_encoder.encode(message).decode()]
 
     @property

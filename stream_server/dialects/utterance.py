@@ -24,6 +24,8 @@ class Utterance:
 
     def __init__(self, options: Options, refusal: ClientError | None = None) -> None:
         self.wav_name = options.wav_name
+        self.opened = False
+        """Its session is there, so that an Ended will come."""
         self.wants_acknowledgement = False
         self.refusal = refusal
         self._mode = options.mode
@@ -64,11 +66,11 @@ class Utterance:
             answer = self._sentence(text, message) if text or sent else None
         return self._unless_last(answer, message)
 
-    def error(self, message: Error) -> list[Answer]:
-        """What went wrong, in a message that clients survive; the last one where it is fatal."""
-        answers = self._take_held() if message.fatal else []
-        acknowledges = message.fatal and self.wants_acknowledgement
-        answer = self._answer(self._final_mode, "", is_final=message.fatal and not acknowledges)
+    def error(self, message: Error, last: bool) -> list[Answer]:
+        """What went wrong, in a message that clients survive."""
+        answers = self._take_held()
+        acknowledges = last and self.wants_acknowledgement
+        answer = self._answer(self._final_mode, "", is_final=last and not acknowledges)
         answer["error"] = {name: value for name, value in msgspec.to_builtins(message).items()
                            if value is not None and name not in ("type", "fatal")}
         if acknowledges:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+from stream_server.audio.windows import DEFAULT_WINDOWS, describe
 from stream_server.dialects import Dialect
-from stream_server.session.messages import Command, Ended, Final, Partial, ServerMessage, Start, Stop
+from stream_server.session.messages import Command, Ended, Final, Partial, Ready, ServerMessage, Start, Stop
 
+READY = Ready(session="s", model="m", encoding="pcm_s16le", sample_rate=16000, window=describe(DEFAULT_WINDOWS[0]),
+              vad="webrtc", end_silence_ms=800, pre_roll_ms=600, min_speech_ms=100, max_segment_ms=30000)
 ENDED = Ended(received_ms=2000, recognised_ms=1500, silent_ms=500, dropped_ms=0, segments=2)
 
 
@@ -22,7 +25,9 @@ class Conversation:
 
     def text(self, message: dict | str) -> list[Command]:
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-        return self._take(self.dialect.receive_text(text))
+        commands, audio = self.dialect.receive_text(text)
+        assert audio == b""
+        return self._take(commands)
 
     def bytes(self, data: bytes) -> list[Command]:
         commands, audio = self.dialect.receive_bytes(data)
@@ -63,6 +68,7 @@ def final(segment: int, text: str, reason: str = "silence", tokens: list | None 
 
 
 TWO_SENTENCES = (
+    READY,
     partial(0, "今天"),
     partial(0, "今天天气", stable=3, revision=2),
     final(0, "今天天气好"),

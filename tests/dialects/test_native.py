@@ -13,7 +13,7 @@ from stream_server.dialects.native import NativeDialect
 from stream_server.errors import ClientError
 from stream_server.session import messages
 from stream_server.session.messages import Ended, Error, Flush, ServerMessage, Start, Stop
-from tests.dialects.conversation import TWO_SENTENCES, Conversation, final, partial
+from tests.dialects.conversation import ENDED, TWO_SENTENCES, Conversation, final, partial
 
 START = {"type": "start"}
 
@@ -41,14 +41,14 @@ def test_a_session_from_start_to_end() -> None:
     assert talk.text({"type": "stop"}) == [Stop()]
     assert talk.audio == b"abcd"
     talk.say(*TWO_SENTENCES)
-    assert [message["type"] for message in talk.read] == ["partial", "partial", "final", "partial", "final", "ended"]
+    assert [message["type"] for message in talk.read] == ["ready", "partial", "partial", "final", "partial", "final", "ended"]
     assert talk.dialect.ended
 
 
 def test_every_default_may_be_said_or_left_to_the_server() -> None:
     defaults = msgspec.to_builtins(Start())
-    assert NativeDialect().receive_text(json.dumps({**START, **defaults})) == [Start()]
-    assert NativeDialect().receive_text('{"type":"start","chunk_size":[5,10,5]}') == [Start(chunk_size=[5, 10, 5])]
+    assert Conversation(NativeDialect()).text({**START, **defaults}) == [Start()]
+    assert Conversation(NativeDialect()).text({**START, "chunk_size": [5, 10, 5]}) == [Start(chunk_size=[5, 10, 5])]
 
 
 @pytest.mark.parametrize(("field", "value", "allowed"), [
@@ -109,7 +109,7 @@ def test_what_is_no_message(text: str, code: str) -> None:
     dialect = NativeDialect()
     error = refusal(dialect, text)
     assert error.code == code and error.allowed
-    assert dialect.receive_text(json.dumps(START)) == [Start()]
+    assert Conversation(dialect).text(START) == [Start()]
 
 
 def test_audio_out_of_place_is_told_once() -> None:
@@ -137,12 +137,12 @@ def test_a_flush_has_a_short_string_for_an_id(id: object) -> None:
     assert refusal(started(), {"type": "flush", "id": id}).field == "id"
 
 
-def test_only_the_end_and_fatal_errors_end_the_connection() -> None:
+def test_only_the_end_ends_the_connection() -> None:
     dialect = started()
-    for message in (partial(0, "a"), final(0, "a"), Error(code="bad_field", message="m")):
+    for message in (partial(0, "a"), final(0, "a"), Error(code="idle", message="m", fatal=True)):
         dialect.send(message)
     assert not dialect.ended
-    dialect.send(Error(code="engine", message="m", fatal=True))
+    dialect.send(ENDED)
     assert dialect.ended
 
 
@@ -178,7 +178,7 @@ _fields = st.dictionaries(st.sampled_from(Start.__struct_fields__) | _texts, _js
                  _fields.map(lambda fields: json.dumps({**fields, "type": "start"}))))
 def test_nothing_but_client_errors(text: str) -> None:
     try:
-        (command,) = NativeDialect().receive_text(text)
+        (command,), _ = NativeDialect().receive_text(text)
     except ClientError as error:
         json.dumps([error.code, error.message, error.field, error.value, error.allowed])
     else:
