@@ -105,7 +105,7 @@ async def _recognise(
                 stopwatch.received(event)
                 report.event(event, source, shown_as)
     finally:
-        if arguments.timings:
+        if arguments.timings and stopwatch.started:
             report.timings(stopwatch.timings(), source, shown_as)
 
 

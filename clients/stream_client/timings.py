@@ -45,6 +45,11 @@ class Stopwatch:
         self._first_partial: float | None = None
         self._last_final: float | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether anything was sent."""
+        return self._last_sent is not None
+
     async def watch_sent(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """The same blocks."""
         async for block in blocks:
