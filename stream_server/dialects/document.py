@@ -19,7 +19,8 @@ def read_object(text: str, longest: int) -> dict[str, object]:
     except UnicodeError:
         raise ClientError("bad_json", "the message is not Unicode", allowed="a JSON object in UTF-8") from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise ClientError("bad_json", f"the message is not JSON: {error}", value=text, allowed="a JSON object") from None
+        reason = f"the message is not JSON: {error}"
+        raise ClientError("bad_json", reason, value=text, allowed="a JSON object") from None
     if not isinstance(value, dict):
         raise ClientError("bad_json", "the message is not a JSON object", value=text, allowed="a JSON object")
     if _deeper_than(value, DEEPEST):

@@ -41,7 +41,8 @@ def test_a_session_from_start_to_end() -> None:
     assert talk.text({"type": "stop"}) == [Stop()]
     assert talk.audio == b"abcd"
     talk.say(*TWO_SENTENCES)
-    assert [message["type"] for message in talk.read] == ["ready", "partial", "partial", "final", "partial", "final", "ended"]
+    assert [message["type"] for message in talk.read] == [
+        "ready", "partial", "partial", "final", "partial", "final", "ended"]
     assert talk.dialect.ended
 
 
