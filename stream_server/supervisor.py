@@ -84,7 +84,7 @@ class Child:
         role = self._make_role(news_fd)
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
         self.process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "stream_server.app", stdin=asyncio.subprocess.PIPE, env=environment,
+            sys.executable, "-m", "stream_server.app", role.name, stdin=asyncio.subprocess.PIPE, env=environment,
             pass_fds=(news_fd, *self._inherited), process_group=0)
         os.close(news_fd)
         process.stdin.write(msgspec.json.encode(role) + b"\n")

@@ -90,6 +90,7 @@ class Driver:
 
     def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
         """What the engine recognised in the session's last chunk."""
+        self._stopwatch.answered()
         self._tell(lambda session: session.receive_hypothesis(hypothesis))
 
     def engine_lost(self) -> None:
@@ -192,7 +193,7 @@ class Driver:
         self._say(Error(code=error.code, message=error.message, fatal=error.fatal, field=error.field,
                         value=error.value, allowed=error.allowed))
         if error.fatal:
-            self._outbox.close(CLOSE_CODES.get(error.code, 1008), error.message)
+            self._hang_up(CLOSE_CODES.get(error.code, 1008), error.message)
 
     def _refuse(self, error: Overloaded | EngineError) -> None:
         self._observer.refused()

@@ -16,11 +16,16 @@ class Stopwatch:
         self._observer = observer
         self._clock = clock
         self._submitted: float | None = None
+        self._answered: float | None = None
         self._waiting_for_text: tuple[int, float] | None = None
 
     def submitted(self) -> None:
         """A hop went to the engine."""
         self._submitted = self._clock()
+
+    def answered(self) -> None:
+        """The engine answered; the next hop may go before this answer has reached the client."""
+        self._submitted, self._answered = None, self._submitted
 
     def said(self, message: ServerMessage) -> None:
         """The session has a message for its client."""
@@ -32,9 +37,9 @@ class Stopwatch:
         if not isinstance(message, Partial | Final):
             return
         now = self._clock()
-        if self._submitted is not None:
-            self._observer.answered(now - self._submitted)
-            self._submitted = None
+        if self._answered is not None:
+            self._observer.answered(now - self._answered)
+            self._answered = None
         if self._waiting_for_text is not None and self._waiting_for_text[0] == message.segment:
             self._observer.first_partial(now - self._waiting_for_text[1])
             self._waiting_for_text = None
