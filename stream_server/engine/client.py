@@ -84,7 +84,7 @@ class EngineClient:
         self._homeless: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Keeps the link up until cancelled."""
+        """Keeps the link up until cancelled, which is no loss: no callback comes of it."""
         context = zmq.asyncio.Context()
         try:
             while True:
@@ -138,17 +138,19 @@ class EngineClient:
 
     async def _live_with_one_engine(self, context: zmq.asyncio.Context) -> None:
         self._link = link = _Link(context, self._endpoint, self._door)
+        was_ready = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(link.watch())
                 tasks.create_task(link.ping())
                 tasks.create_task(self._receive(link))
         except* _Over as over:
-            log.log(logging.WARNING if self.ready else logging.DEBUG, "engine lost: %s", over.exceptions[0])
+            was_ready = self.ready
+            log.log(logging.WARNING if was_ready else logging.DEBUG, "engine lost: %s", over.exceptions[0])
         finally:
-            self._link = None
-            link.close()
-            self._lose()
+            self._let_go(link)
+        if was_ready:
+            self._call(self._on_lost)
 
     async def _receive(self, link: _Link) -> None:
         while True:
@@ -207,14 +209,14 @@ class EngineClient:
             self.ready = True
             self._call(self._on_ready, self.info)
 
-    def _lose(self) -> None:
+    def _let_go(self, link: _Link) -> None:
+        link.close()
+        self._link = None
+        self.ready = False
         self._readmissions.clear()
         for answer in self._admissions.values():
             if not answer.done():
                 answer.set_exception(EngineError("the engine was lost"))
-        if self.ready:
-            self.ready = False
-            self._call(self._on_lost)
 
     def _send(self, message: DoorMessage) -> None:
         if self._link is not None:

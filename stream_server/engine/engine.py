@@ -107,7 +107,7 @@ class Engine:
             self._outbox.append((door, Admitted(session)))
         else:
             self.statistics.refused += 1
-            message = f"all {self.capacity} places of the engine are taken"
+            message = f"the engine is full: sessions {len(self._tenants)}, places {self.capacity}"
             self._outbox.append((door, Refused(session, message, RETRY_AFTER_S)))
 
     def _release(self, key: TenantKey) -> None:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_server.audio.windows import DEFAULT_WINDOWS
+from stream_server.engine import wire
+from stream_server.engine.stream import Lane
+from stream_server.speech.recognition import Chunk, Hypothesis
+
+INFO = wire.EngineInfo(model="m", model_kind="demo", windows=DEFAULT_WINDOWS, slots=4, device="cpu", dtype="fp32")
+
+
+@pytest.mark.parametrize("message", [wire.Hello("door-0"), wire.Admit("s"), wire.Release("s"), wire.Abort("s", 3),
+                                     wire.Ping()], ids=lambda message: type(message).__name__)
+def test_messages_of_a_door_arrive_as_sent(message: wire.DoorMessage) -> None:
+    assert wire.unpack_from_door([wire.pack(message)]) == (message, b"")
+
+
+@pytest.mark.parametrize("message", [
+    wire.Welcome(INFO), wire.Stranger(), wire.Admitted("s"), wire.Refused("s", "full", 5),
+    wire.Recognised("s", Hypothesis(1, 2, ["你", "hel@@"], [3, 4], True, "failed")), wire.Beat({"steps": 3.0}),
+], ids=lambda message: type(message).__name__)
+def test_messages_of_the_engine_arrive_as_sent(message: wire.EngineMessage) -> None:
+    assert wire.unpack_from_engine([wire.pack(message)]) == message
+
+
+def test_a_chunk_takes_its_audio_along_untouched() -> None:
+    samples = np.arange(-5, 9595, dtype=np.int16)
+    frames = wire.pack_chunk("s", Chunk(4, 7, DEFAULT_WINDOWS[1], samples[::2], last=True), Lane.FINAL)
+    step, audio = wire.unpack_from_door(frames)
+    assert step == wire.Step("s", 4, 7, DEFAULT_WINDOWS[1], True, Lane.FINAL)
+    np.testing.assert_array_equal(np.frombuffer(audio, "<i2"), samples[::2])
+
+
+@pytest.mark.parametrize("frames", [
+    [],
+    [b""],
+    [b"\xc1"],
+    [b"\x91" * 5000],
+    [wire.pack(wire.Ping()), b"audio"],
+    [wire.pack(wire.Step("s", 0, 0, DEFAULT_WINDOWS[0]))],
+    [wire.pack(wire.Step("s", 0, 0, DEFAULT_WINDOWS[0])), b"", b""],
+    [wire.pack(wire.Stranger())],
+])
+def test_what_is_no_message_of_a_door_is_malformed(frames: list[bytes]) -> None:
+    with pytest.raises(wire.Malformed):
+        wire.unpack_from_door(frames)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=3))
+def test_noise_is_malformed_or_a_message(frames: list[bytes]) -> None:
+    for unpack in (wire.unpack_from_door, wire.unpack_from_engine):
+        try:
+            unpack(frames)
+        except wire.Malformed:
+            pass
+
+
+@settings(deadline=None)
+@given(st.sampled_from([wire.Step("s", 0, 0, DEFAULT_WINDOWS[0]), wire.Welcome(INFO)]), st.data())
+def test_a_bent_message_is_malformed_or_a_message(message: wire.DoorMessage, data: st.DataObject) -> None:
+    frame = bytearray(wire.pack(message))
+    frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    for unpack in (wire.unpack_from_door, wire.unpack_from_engine):
+        try:
+            unpack([bytes(frame), b""])
+        except wire.Malformed:
+            pass
