@@ -243,3 +243,21 @@ def test_deltas_add_up(sentences: list[tuple[str, list[int]]], mode: str, end: d
     kept = "online" if mode == "online" else "2pass-offline"
     assert "".join(answer["text"] for answer in talk.read if answer["mode"] == kept) == whole
     assert [answer["is_final"] for answer in talk.read] == [False] * (len(talk.read) - 1) + [True]
+
+
+_ENDS = [END, ACKNOWLEDGED, {"is_finished": True}, {"is_end": True}]
+_ACTIONS = [b"\0\0\0\0", b"R", b"", {"mode": "online"}, {"wav_name": "b", "is_speaking": True}, MP3, *_ENDS]
+
+
+@given(st.lists(st.sampled_from(_ACTIONS), max_size=12))
+def test_each_utterance_has_one_last_message(actions: list[dict | bytes]) -> None:
+    talk, utterances = Conversation(FunasrDialect()), 0
+    for action in actions:
+        commands = talk.bytes(action) if isinstance(action, bytes) else talk.text(action)
+        if Stop() in commands:
+            utterances += 1
+            *before, last = talk.say(READY, final(0, "好", reason="stop"), ENDED)
+            assert last["is_final"] or last["is_end"]
+            assert not any(answer["is_final"] or "is_end" in answer for answer in before)
+    assert utterances == sum(isinstance(command, Start) for command in talk.commands) - talk.open
+    assert not talk.dialect.ended
