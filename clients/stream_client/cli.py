@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--url", default=DEFAULT_URL, help="address of the server (default: %(default)s)")
+    add("--url", default=DEFAULT_URL, help="address of the server (STREAM_CLIENT_URL, or %(default)s)")
     add("--dialect", choices=sorted(DIALECTS), default="native", help="protocol (default: %(default)s)")
     add("--json", action="store_true", help="one JSON object a line: ready, speech, partial, final, ended, error")
     add("--timings", action="store_true", help="say at the end how long it took")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
@@ -19,7 +20,7 @@ from stream_client.errors import ConnectionFailed, ServerError, StreamClientErro
 from stream_client.events import Event, Ready
 from stream_client.wishes import Wishes
 
-DEFAULT_URL = "ws://127.0.0.1:10095"
+DEFAULT_URL = os.environ.get("STREAM_CLIENT_URL", "ws://127.0.0.1:10095")
 OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 LONGEST_MESSAGE = 1 << 24
@@ -177,7 +178,7 @@ def complete_url(url: str, path: str) -> str:
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.hostname:
-        raise ConnectionFailed(f"{url} is no address of a server; write for example {DEFAULT_URL}")
+        raise ConnectionFailed(f"{url} is no address of a server; write for example ws://127.0.0.1:10095")
     return urlunsplit((scheme, parts.netloc, path if parts.path in ("", "/") else parts.path, parts.query, ""))
 
 

@@ -133,7 +133,7 @@ class FunasrDialect:
     def receive(self, text: str) -> list[Event]:
         fields = _object(text)
         if fields.get("error"):
-            raise ServerError("funasr", str(fields["error"]))
+            raise _funasr_error(fields["error"])
         events = self._recognised(fields)
         if self._closing and fields.get("is_end"):
             events.append(self.give_up())
@@ -176,6 +176,14 @@ def server_error(problem: Problem) -> ServerError:
         allowed=problem.allowed,
         retry_after_s=problem.retry_after_s,
     )
+
+
+def _funasr_error(error: object) -> ServerError:
+    """FunASR's servers write a sentence; stream-server writes an object."""
+    if not isinstance(error, dict):
+        return ServerError("funasr", str(error))
+    code, message = str(error.get("code", "funasr")), str(error.get("message", "the server could not do this"))
+    return ServerError(code, message, field=error.get("field"), value=error.get("value"), allowed=error.get("allowed"))
 
 
 def _times(fields: dict[str, Any]) -> tuple[int | None, int | None]:

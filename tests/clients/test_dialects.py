@@ -106,9 +106,10 @@ def test_funasr_without_acknowledgement_is_given_time() -> None:
     assert dialect.patience_s == FunasrDialect.GRACE_S
 
 
-def test_funasr_error_is_raised() -> None:
+@pytest.mark.parametrize("error", ["no model", {"code": "bad_field", "message": "no model", "field": "x"}])
+def test_funasr_error_is_raised(error: object) -> None:
     with pytest.raises(ServerError, match="no model"):
-        FunasrDialect(Wishes()).receive('{"mode":"2pass","is_end":true,"is_final":false,"error":"no model"}')
+        FunasrDialect(Wishes()).receive(json.dumps({"mode": "2pass", "is_end": True, "error": error}))
 
 
 def test_wishes_that_funasr_cannot_hear_are_refused() -> None:
