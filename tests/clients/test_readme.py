@@ -33,7 +33,8 @@ class Block:
 
 
 def blocks(language: str) -> list[Block]:
-    return [Block(*found) for found in re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S) if found[0] == language]
+    found = (Block(*parts) for parts in re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S))
+    return [block for block in found if block.language == language]
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.text.splitlines()]
