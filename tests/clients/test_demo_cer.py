@@ -7,7 +7,7 @@ from benchmarks.demo_cer import Spoken, compare, edit_distance, summary
 
 @pytest.mark.parametrize(
     ("wanted", "given", "edits"),
-    [("", "", 0), ("今天", "今天", 0), ("今天", "", 2), ("", "今天", 2), ("今天好", "今日好吗", 2), ("abcd", "bcda", 2)],
+    [("", "", 0), ("今天", "今天", 0), ("今天", "", 2), ("今天好", "今日好吗", 2), ("abcd", "bcda", 2)],
 )
 def test_edit_distance(wanted: str, given: str, edits: int) -> None:
     assert edit_distance(wanted, given) == edit_distance(given, wanted) == edits
