@@ -9,7 +9,7 @@ look-ahead alone. FunASR itself drops such a piece; `Reference(..., drop_short_t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +64,16 @@ class Reference:
         self._raw_alphas: Tensor | None = None
         self.model.predictor.cif_output.register_forward_hook(self._note_alphas)
 
-    @torch.inference_mode()
-    def stream(self, samples: np.ndarray, window: Window) -> Iterator[ReferenceStep]:
-        """Steps over int16 `samples`: whole hops, the last piece, of 1 to a hop of samples, with the end."""
+    def stream(self, pieces: Sequence[np.ndarray], window: Window) -> Iterator[ReferenceStep]:
+        """Steps over int16 pieces: whole hops, then the last one, of 0 to a hop of samples, with the end."""
         cache = self.model.init_cache(
             {}, chunk_size=list(window.triple), encoder_chunk_look_back=window.encoder_look_back,
             decoder_chunk_look_back=window.decoder_look_back, **self._conf,
         )
-        pieces = pieces_of(samples, window)
         for step, piece in enumerate(pieces):
             yield self.step(piece, cache, window, step, last=step == len(pieces) - 1)
 
+    @torch.inference_mode()
     def step(self, piece: np.ndarray, cache: dict, window: Window, step: int, *, last: bool) -> ReferenceStep:
         """One piece against FunASR's own caches."""
         features = self._features(piece, cache, last)
@@ -125,9 +124,11 @@ class Reference:
         return max(0, min(frame, step * window.hop + new - 1))
 
 
-def pieces_of(samples: np.ndarray, window: Window) -> list[np.ndarray]:
-    """A stream's pieces: hops of the window, the last one of 1 to a hop of samples."""
-    return [samples[i : i + window.hop_samples] for i in range(0, len(samples), window.hop_samples)]
+def pieces_of(samples: np.ndarray, window: Window, *, empty_last: bool = False) -> list[np.ndarray]:
+    """A stream's pieces: whole hops, then the rest. Where nothing remains, the last hop ends the stream, or an
+    empty piece does (`empty_last`), as in FunASR."""
+    end = len(samples) + 1 if empty_last or not len(samples) else len(samples)
+    return [samples[start : start + window.hop_samples] for start in range(0, end, window.hop_samples)]
 
 
 def _fire(alphas: Tensor, carry: Tensor, predictor: torch.nn.Module, last: bool) -> tuple[list[int], float]:
