@@ -139,7 +139,9 @@ def usable_cores() -> int:
 
 def _exit_with_supervisor() -> None:
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Past Python's own reader, whose lock a thread must not hold when the interpreter ends.
+        while os.read(0, 1024):
+            pass
         os._exit(1)
 
     threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()

@@ -1,0 +1,34 @@
+"""What is not loaded: a door must start in a moment and stay small, whatever the engine needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchaudio", "funasr", "aiortc", "av", "ray", "transformers", "modelscope", "scipy")
+
+
+def loaded_after(statements: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after these statements."""
+    script = f"import sys\n{statements}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize("statements", [
+    "import stream_server",
+    "import stream_server.cli, stream_server.supervisor",
+    "import stream_server.app, stream_server.metrics, stream_server.doors.http, stream_server.doors.reception, "
+    "stream_server.doors.websocket, stream_server.engine.client, stream_server.dialects.funasr",
+], ids=["package", "supervisor", "door"])
+def test_no_heavy_package_is_loaded(statements: str) -> None:
+    assert loaded_after(statements).isdisjoint(HEAVY)
+
+
+def test_the_supervisor_has_no_numbers_of_its_own() -> None:
+    assert "prometheus_client" not in loaded_after("import stream_server.cli, stream_server.supervisor")
+
+
+def test_the_heavy_package_would_be_seen() -> None:
+    assert "torch" in loaded_after("import stream_server.models.checkpoint")
