@@ -1,0 +1,99 @@
+"""From a client's bytes to what is to be recognised: samples that are kept, and decisions about them in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_server.audio.pcm import PcmDecoder
+from stream_server.audio.resample import Resampler
+from stream_server.audio.ring import Ring
+from stream_server.errors import ClientError
+from stream_server.session.options import Options
+from stream_server.speech.endpoint import Decision, Gate
+from stream_server.speech.vad import make_vad
+from stream_server.units import SAMPLE_RATE
+
+MOST_FLUSHES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FlushMark:
+    """The client's flush `id`, after the decisions about everything received before it."""
+
+    id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopMark:
+    """The end of the audio."""
+
+    at: int
+
+
+Mark = FlushMark | StopMark
+
+
+class Intake:
+    """Decodes, resamples, keeps and judges the audio of one session."""
+
+    def __init__(self, options: Options, capacity: int) -> None:
+        """`capacity`: samples at 16 kHz that may be kept."""
+        self.ring = Ring(capacity)
+        self.gate = Gate(options.gate())
+        self.decisions: deque[Decision | Mark] = deque()
+        self._decoder = PcmDecoder(options.encoding)
+        self._resampler = Resampler(options.sample_rate)
+        self._vad = make_vad(options.vad, options.vad_aggressiveness)
+        # Marks wait for the scores of the audio before them, which a detector may give later.
+        self._marks: deque[Mark] = deque()
+
+    def receive_audio(self, data: bytes) -> None:
+        """Bytes of audio. Raises ClientError where more waits than a client that heeds back-pressure can cause."""
+        most = (len(data) // self._decoder.sample_bytes + 2) * SAMPLE_RATE // self._resampler.sample_rate
+        if most + SAMPLE_RATE > self.ring.room:
+            raise ClientError("too_large", "more audio waits for recognition than can be kept", field="audio",
+                              value=f"{len(data)} bytes", allowed="send no faster than the server reads")
+        self._hear(self._resampler.convert(self._decoder.decode(data)))
+
+    def receive_flush(self, id: str) -> None:
+        """Everything received before is to be finished. Raises ClientError where too many flushes wait already."""
+        waiting = sum(isinstance(item, FlushMark) for item in (*self.decisions, *self._marks))
+        if waiting >= MOST_FLUSHES:
+            raise ClientError("bad_state", f"{waiting} flushes wait for their answer already", field="type",
+                              value="flush", allowed="wait for an answer before the next flush")
+        self._hear(self._resampler.flush())
+        self._marks.append(FlushMark(id, self.ring.end))
+        self._judge()
+
+    def receive_end(self) -> int:
+        """No more audio. Says how many bytes of an incomplete sample were left over."""
+        left_over = self._decoder.flush()
+        self._hear(self._resampler.flush())
+        self._vad.receive_end()
+        self._marks.append(StopMark(self.ring.end))
+        self._judge()
+        return left_over
+
+    def _hear(self, samples: np.ndarray) -> None:
+        self.ring.append(samples)
+        self._vad.receive(samples)
+        self._judge()
+
+    def _judge(self) -> None:
+        for score in self._vad.take_scores():
+            while self._marks and self._marks[0].at < score.end:
+                self._pass_mark()
+            self.gate.receive(score)
+            self.decisions.extend(self.gate.take_decisions())
+        while self._marks and not self._vad.outstanding:
+            self._pass_mark()
+
+    def _pass_mark(self) -> None:
+        mark = self._marks.popleft()
+        self.gate.cut(mark.at, "flush" if isinstance(mark, FlushMark) else "stop")
+        self.decisions.extend(self.gate.take_decisions())
+        self.decisions.append(mark)

@@ -1,0 +1,286 @@
+"""The recognition of a session's segments: chunks out, hypotheses in, one after the other, and what to say of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from stream_server.session.intake import FlushMark, Intake, StopMark
+from stream_server.session.ledger import Ledger
+from stream_server.session.messages import Error, Final, Flushed, Partial, Reason, ServerMessage, Speech
+from stream_server.session.options import Options
+from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
+from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.transcript import Transcript
+from stream_server.units import FRAME_SAMPLES, samples_to_ms
+
+MOST_LOSSES = 3
+"""Engines that one chunk may take down with it before it is held to be the cause, and dropped."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    """What is said of the open segment. `onset`: the sample at which speech was first heard."""
+
+    number: int
+    onset: int
+    transcript: Transcript
+    revision: int = 0
+    shown: str = ""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What the engine has been given of the open segment, in absolute samples.
+
+    `next`: where the next chunk begins; `reached`: up to where hypotheses have come; `kept_from`: the start of the
+    audio that a replay would need, always a whole number of hops from `start`.
+    """
+
+    generation: int
+    start: int
+    next: int
+    reached: int
+    kept_from: int
+    sequence: int = 0
+    losses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    sequence: int
+    end: int
+    last: bool
+
+
+@dataclass(slots=True)
+class Segments:
+    """At most one segment is open, one stream is being recognised and one chunk is in flight.
+
+    Later segments wait as decisions of the intake until the final before them is out, so that what a client reads
+    is in order however much faster than the engine it sends.
+
+    Replay. When the engine is lost, the open stream begins anew under the next generation, with the same audio cut
+    into the same hops. What hypotheses say of hops up to `reached` is in the transcript already: it is passed over,
+    and the first hop beyond adds to the text again. So nothing shown is said twice or taken back.
+    """
+
+    options: Options
+    intake: Intake
+    ledger: Ledger
+    messages: list[ServerMessage] = field(default_factory=list)
+    stopped: bool = False
+    _segment: _Segment | None = None
+    _stream: _Stream | None = None
+    _in_flight: _InFlight | None = None
+    _engine_away: bool = False
+    _generation: int = -1
+
+    @property
+    def waiting(self) -> int:
+        """Samples that are known to need recognition, or are not judged yet, and are not with the engine."""
+        oldest = self._stream.next if self._stream else self.intake.gate.position
+        return self.intake.ring.end - oldest
+
+    @property
+    def busy(self) -> bool:
+        """The session waits for the engine, not for its client."""
+        return self._in_flight is not None or self._engine_away
+
+    def advance(self) -> None:
+        """Takes the decisions that need no answer of the engine: to be called after whatever may have added one."""
+        decisions = self.intake.decisions
+        while decisions:
+            decision = decisions[0]
+            if self._segment is None:
+                self._begin(decisions.popleft())
+            elif self._is_empty_rest(decision):
+                self._finish()
+            else:
+                break
+        if self._segment is None:
+            # No segment is open or known to come: all audio is silence that no later segment can reach back to.
+            self.ledger.silence_until(self.intake.gate.earliest_start)
+        self.intake.ring.forget(self._stream.kept_from if self._stream else self.ledger.settled)
+
+    def take_chunk(self) -> Chunk | None:
+        """The next chunk for the engine, if there is one and none is in flight."""
+        stream = self._stream
+        if stream is None or self.busy:
+            return None
+        end, last = self._next_end(stream)
+        if end is None:
+            return None
+        samples = self.intake.ring.read(stream.next, end)
+        chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last)
+        self._in_flight = _InFlight(stream.sequence, end, last)
+        stream.sequence += 1
+        stream.next = end
+        return chunk
+
+    def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
+        """The answer to the chunk in flight; any other is counted and dropped."""
+        flight, stream = self._in_flight, self._stream
+        if flight is None or (hypothesis.generation, hypothesis.sequence) != (stream.generation, flight.sequence):
+            self.ledger.stale_hypotheses += 1
+            return
+        self._in_flight = None
+        if hypothesis.error is not None:
+            self._fail(flight.end, hypothesis.error)
+        else:
+            self._accept(flight, hypothesis)
+        self.advance()
+
+    def lose_engine(self) -> None:
+        self._engine_away = True
+        if self._in_flight is not None:
+            self._stream.losses += 1
+            self._in_flight = None
+
+    def regain_engine(self) -> None:
+        self._engine_away = False
+        stream = self._stream
+        if stream is None or stream.sequence == 0:
+            return
+        if stream.losses >= MOST_LOSSES:
+            self._fail(stream.next, "the engine was lost repeatedly at this audio")
+            self.advance()
+            return
+        self.ledger.replays += 1
+        self._generation += 1
+        kept = stream.kept_from
+        self._stream = _Stream(self._generation, kept, kept, stream.reached, kept, losses=stream.losses)
+
+    def abandon(self) -> int | None:
+        """Forgets what is open. The generation that the engine still holds, if any."""
+        stream, self._stream, self._segment, self._in_flight = self._stream, None, None, None
+        self.messages.clear()
+        self.intake.decisions.clear()
+        return stream.generation if stream and stream.sequence and not self._engine_away else None
+
+    # ---- decisions
+
+    def _begin(self, decision: SegmentStarted | FlushMark | StopMark) -> None:
+        if isinstance(decision, SegmentStarted):
+            self.ledger.silence_until(decision.start)
+            self._open(decision.start, decision.onset)
+        elif isinstance(decision, FlushMark):
+            self.ledger.flushes += 1
+            self.messages.append(Flushed(id=decision.id, at_ms=samples_to_ms(decision.at)))
+        elif isinstance(decision, StopMark):
+            self.ledger.silence_until(decision.at)
+            self.stopped = True
+        else:
+            raise AssertionError(f"{decision} without an open segment")
+
+    def _is_empty_rest(self, decision: object) -> bool:
+        """The segment ends where its stream would begin: there is nothing to ask the engine for."""
+        stream = self._stream
+        return isinstance(decision, SegmentEnded) and stream.sequence == 0 and stream.next == decision.end
+
+    def _next_end(self, stream: _Stream) -> tuple[int | None, bool]:
+        """Where the next chunk ends, if all of it is there, and whether it is the stream's last.
+
+        Audio beyond the gate's position is held back: whether it belongs to the segment is not decided.
+        """
+        full = stream.next + self.options.window.hop_samples
+        decisions = self.intake.decisions
+        end = decisions[0].end if decisions and isinstance(decisions[0], SegmentEnded) else None
+        # A hop that has been recognised before stays by itself when replayed: with the tail in one hypothesis
+        # its pieces could not be told from those that are new.
+        replayed = full <= stream.reached
+        if end is not None and full >= end and not replayed:
+            return end, True
+        return (full, False) if full <= self.intake.gate.position else (None, False)
+
+    # ---- hypotheses
+
+    def _accept(self, flight: _InFlight, hypothesis: Hypothesis) -> None:
+        stream, segment = self._stream, self._segment
+        new = flight.last or flight.end > stream.reached
+        if new:
+            for piece, frame in zip(hypothesis.pieces, hypothesis.frames, strict=True):
+                segment.transcript.append(piece, stream.start + (frame + 1) * FRAME_SAMPLES)
+            stream.losses = 0
+        self.ledger.recognise_until(flight.end)
+        stream.reached = max(stream.reached, flight.end)
+        head = self.intake.decisions[0] if self.intake.decisions else None
+        if flight.last:
+            self._finish()
+        elif isinstance(head, SegmentSplit) and head.hop_end == flight.end:
+            self._split(self.intake.decisions.popleft())
+        elif new:
+            self._show()
+
+    def _show(self) -> None:
+        segment = self._segment
+        text = segment.transcript.text
+        if text == segment.shown or not self.options.partials:
+            return
+        segment.shown = text
+        segment.revision += 1
+        given_up_to = self._stream.reached - self.options.look_ahead_samples
+        self.messages.append(Partial(
+            segment=segment.number, revision=segment.revision, text=text, stable=segment.transcript.stable,
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(max(given_up_to, segment.onset)),
+        ))
+
+    def _open(self, start: int, onset: int) -> None:
+        self._generation += 1
+        self._stream = _Stream(self._generation, start, start, start, start)
+        self._begin_segment(onset, Transcript(start))
+
+    def _begin_segment(self, onset: int, transcript: Transcript) -> None:
+        self._segment = _Segment(self.ledger.segments, onset, transcript)
+        self.ledger.segments += 1
+        self.messages.append(Speech(segment=self._segment.number, start_ms=samples_to_ms(onset)))
+
+    def _finish(self) -> None:
+        """The head of the decisions is the end of the open segment, and its text is complete."""
+        decision = self.intake.decisions.popleft()
+        self._segment.transcript.finish()
+        self._close(decision.last_speech, decision.reason)
+        self._stream = None
+
+    def _split(self, split: SegmentSplit) -> None:
+        # Speech without a pause. To end the stream here would cut a word: the model would finish the half before
+        # the cut and begin the other anew, so that the word is lost or heard twice. So the stream goes on, with
+        # its caches, and only the text is closed with what has been given; a half-spelt word moves on. As tokens
+        # are given a look-ahead late, the border in time lies that much before the end of the hop.
+        stream = self._stream
+        pending = self._segment.transcript.take_pending()
+        border = max(split.border, self._segment.onset)
+        self._close(border, "length")
+        self._begin_segment(border, Transcript(border, pending))
+        # A replay must come to `reached` with the caches that the stream had there: they hold so many hops.
+        window = self.options.window
+        context = max(window.encoder_look_back, math.ceil(window.look_ahead / window.hop)) * window.hop_samples
+        stream.kept_from = max(stream.kept_from, stream.reached - context)
+
+    def _fail(self, failed_until: int, error: str) -> None:
+        """The engine gave up on the stream: what was shown stands, the failed chunk is dropped, the rest goes on."""
+        self.ledger.failures += 1
+        resume = max(failed_until, self._stream.reached)
+        self._segment.transcript.finish()
+        self._close(self._stream.reached, "error")
+        self.messages.append(Error(code="engine_failed", message=f"a part of the audio was not recognised: {error}"))
+        self._stream = None
+        self.ledger.drop_until(resume)
+        decisions = self.intake.decisions
+        if decisions and isinstance(decisions[0], SegmentSplit) and decisions[0].hop_end <= resume:
+            decisions.popleft()
+        if decisions and isinstance(decisions[0], SegmentEnded) and decisions[0].end <= resume:
+            decisions.popleft()
+        else:
+            self._open(resume, resume)
+
+    def _close(self, end: int, reason: Reason) -> None:
+        segment = self._segment
+        self._segment = None
+        end = max(end, segment.onset)
+        tokens = segment.transcript.tokens(segment.onset, end)
+        self.messages.append(Final(
+            segment=segment.number, revision=segment.revision + 1, text=segment.transcript.text,
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), reason=reason,
+            tokens=[(token.text, samples_to_ms(token.start), samples_to_ms(token.end)) for token in tokens],
+        ))

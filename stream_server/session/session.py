@@ -1,0 +1,200 @@
+"""A conversation with one client: its messages and audio in; messages for it, and chunks for the engine, out.
+
+Synchronous and alone: no socket, thread or clock. Whoever holds a session calls a `receive_…`, then drains the
+`take_…`: `docs/session.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stream_server.audio.windows import Window
+from stream_server.config import SessionDefaults, SessionLimits
+from stream_server.session import states
+from stream_server.session.intake import Intake
+from stream_server.session.ledger import Ledger
+from stream_server.session.messages import Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.options import Options, choose_options
+from stream_server.session.segments import Segments
+from stream_server.session.states import Event, State
+from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.units import SAMPLE_RATE
+
+
+class Session:
+    """One client's session. `receive_…` raises ClientError where the client is wrong; the state is then as before."""
+
+    def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
+                 limits: SessionLimits) -> None:
+        """`windows`: those that are served, the default first; `model`: its name, for the ready message."""
+        self.id = session_id
+        self.state = states.FIRST
+        self.statistics = Ledger()
+        """Samples received, recognised, silent and dropped, and counts of what is seldom."""
+        self._model = model
+        self._windows = tuple(windows)
+        self._defaults = defaults
+        self._limits = limits
+        self._messages: list[ServerMessage] = []
+        self._segments: Segments | None = None
+        self._abort: int | None = None
+        self._left_over = 0
+        self._engine_away = False
+        self._heard_client = True
+        self._heard_at = 0.0
+
+    # ---- from the client
+
+    def receive_start(self, start: Start) -> None:
+        """Opens the session. Raises ClientError where a field cannot be had."""
+        state = states.after(self.state, Event.START)
+        options = choose_options(start, self._defaults, self._windows)
+        self._segments = Segments(options, Intake(options, options.capacity(self._limits)), self.statistics)
+        if self._engine_away:
+            self._segments.lose_engine()
+        self._messages.append(options.ready(self.id, self._model))
+        self._enter(state)
+
+    def receive_audio(self, data: bytes) -> None:
+        """Audio as the Start described it, cut anywhere. Raises ClientError where `wants_audio` was ignored."""
+        state = states.after(self.state, Event.AUDIO)
+        self._segments.intake.receive_audio(data)
+        self._enter(state)
+
+    def receive_flush(self, flush: Flush) -> None:
+        """Ends the open segment here. Raises ClientError where too many flushes wait for their answer."""
+        state = states.after(self.state, Event.FLUSH)
+        self._segments.intake.receive_flush(flush.id)
+        self._enter(state)
+
+    def receive_stop(self, stop: Stop = Stop()) -> None:  # noqa: B008 - frozen and without fields
+        """No more audio will come; what has come is finished."""
+        state = states.after(self.state, Event.STOP)
+        self._left_over = self._segments.intake.receive_end()
+        self._enter(state)
+
+    def receive_disconnect(self) -> None:
+        """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""
+        self._end(states.after(self.state, Event.DISCONNECT))
+        self._messages.clear()
+
+    # ---- from the engine
+
+    def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
+        """The answer to the chunk in flight; any other is counted and dropped."""
+        if self._segments is None or self.state is State.ENDED:
+            self.statistics.stale_hypotheses += 1
+            return
+        self._segments.receive_hypothesis(hypothesis)
+        self._drain()
+
+    def receive_engine_lost(self) -> None:
+        """The engine is away with all that it held. Audio is kept; no chunk is given out until it is back."""
+        self._engine_away = True
+        if self._segments is not None:
+            self._segments.lose_engine()
+
+    def receive_engine_back(self) -> None:
+        """An engine without memory is there: the open stream is begun anew, in a generation of its own."""
+        self._engine_away = False
+        if self._segments is not None and self.state is not State.ENDED:
+            self._segments.regain_engine()
+            self._drain()
+
+    # ---- drains
+
+    def take_messages(self) -> list[ServerMessage]:
+        """What is to be said to the client, in order."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def take_chunk(self) -> Chunk | None:
+        """The next chunk for the engine. None while one is in flight, or not enough audio is there."""
+        if self._segments is None or self.state is State.ENDED:
+            return None
+        return self._segments.take_chunk()
+
+    def take_abort(self) -> int | None:
+        """The generation that the engine holds and nobody waits for any more; told once."""
+        generation, self._abort = self._abort, None
+        return generation
+
+    @property
+    def options(self) -> Options | None:
+        """What is in force; None before the Start."""
+        return self._segments.options if self._segments else None
+
+    @property
+    def wants_audio(self) -> bool:
+        """False while more audio waits than `max_buffered_s`: read no more from the client until it is true again."""
+        waiting = self._segments.waiting if self._segments else 0
+        return waiting <= self._limits.max_buffered_s * SAMPLE_RATE
+
+    @property
+    def ended(self) -> bool:
+        """All is said, or the client is gone: close the connection once the messages are out."""
+        return self.state is State.ENDED
+
+    # ---- time
+
+    def next_deadline(self, now: float) -> float | None:
+        """When to call `receive_time` at the latest, in seconds of the clock of `now`. None: no need."""
+        self._note_activity(now)
+        if self.state is State.NEW:
+            return self._heard_at + self._limits.start_timeout_s
+        if self.state is State.OPEN:
+            return self._heard_at + self._limits.idle_timeout_s
+        return None
+
+    def receive_time(self, now: float) -> None:
+        """It is `now`. Without a Start in time the session fails; without messages and audio for long it is stopped."""
+        deadline = self.next_deadline(now)
+        if deadline is None or now < deadline:
+            return
+        if self.state is State.NEW:
+            self._messages.append(Error(code="start_timeout", message="no start message came in time", fatal=True,
+                                        allowed=f"within {self._limits.start_timeout_s:g} s"))
+            self._end(states.after(self.state, Event.EXPIRE))
+        else:
+            self._messages.append(Error(code="idle_timeout", message="no message or audio came for long: stopping",
+                                        allowed=f"within {self._limits.idle_timeout_s:g} s"))
+            state = states.after(self.state, Event.IDLE)
+            self._left_over = self._segments.intake.receive_end()
+            self._enter(state)
+
+    def _note_activity(self, now: float) -> None:
+        # A client that is not read from, or waits for the engine, cannot be blamed for its silence.
+        waits_for_us = self._segments is not None and (self._segments.busy or not self.wants_audio)
+        if self._heard_client or waits_for_us:
+            self._heard_at = now
+            self._heard_client = False
+
+    # ---- inside
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._heard_client = True
+        self.statistics.received = self._segments.intake.ring.end
+        self._segments.advance()
+        self._drain()
+
+    def _drain(self) -> None:
+        segments = self._segments
+        self._messages.extend(segments.messages)
+        segments.messages.clear()
+        if segments.stopped and self.state is State.STOPPING:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._left_over:
+            self._messages.append(Error(code="bad_audio", field="audio", value=f"{self._left_over} bytes",
+                                        message="the audio ended within a sample; the incomplete sample was ignored",
+                                        allowed="whole samples"))
+        self._messages.append(self.statistics.ended())
+        self._end(states.after(self.state, Event.FINISH))
+
+    def _end(self, state: State) -> None:
+        self.state = state
+        if self._segments is not None:
+            abort = self._segments.abandon()
+            self._abort = self._abort if abort is None else abort
