@@ -13,7 +13,13 @@ from recipes.demo.model import TAIL, Size
 CONFIG = """\
 # A small streaming Paraformer of synthetic speech; made by recipes/demo.
 model: ParaformerStreaming
-model_conf: {{ctc_weight: 0.0, lsm_weight: 0.1, length_normalized_loss: true, predictor_weight: 1.0, predictor_bias: 0, sampling_ratio: 0.0}}
+model_conf:
+  ctc_weight: 0.0
+  lsm_weight: 0.1
+  length_normalized_loss: true
+  predictor_weight: 1.0
+  predictor_bias: 0
+  sampling_ratio: 0.0
 encoder: SANMEncoderChunkOpt
 encoder_conf:
   output_size: {size}
@@ -35,11 +41,29 @@ encoder_conf:
   encoder_att_look_back_factor: [4, 4]
   decoder_att_look_back_factor: [1, 1]
 decoder: ParaformerSANMDecoder
-decoder_conf: {{attention_heads: {heads}, linear_units: {units}, num_blocks: {decoder_layers}, dropout_rate: {dropout}, positional_dropout_rate: 0.0, self_attention_dropout_rate: 0.0, src_attention_dropout_rate: 0.0, att_layer_num: {decoder_layers}, kernel_size: {kernel}, sanm_shfit: {shift}}}
+decoder_conf:
+  attention_heads: {heads}
+  linear_units: {units}
+  num_blocks: {decoder_layers}
+  dropout_rate: {dropout}
+  positional_dropout_rate: 0.0
+  self_attention_dropout_rate: 0.0
+  src_attention_dropout_rate: 0.0
+  att_layer_num: {decoder_layers}
+  kernel_size: {kernel}
+  sanm_shfit: {shift}
 predictor: CifPredictorV2
 predictor_conf: {{idim: {size}, threshold: 1.0, l_order: 1, r_order: 1, tail_threshold: {tail}}}
 frontend: WavFrontendOnline
-frontend_conf: {{fs: 16000, window: hamming, n_mels: 80, frame_length: 25, frame_shift: 10, lfr_m: 7, lfr_n: 6, dither: 0.0}}
+frontend_conf:
+  fs: 16000
+  window: hamming
+  n_mels: 80
+  frame_length: 25
+  frame_shift: 10
+  lfr_m: 7
+  lfr_n: 6
+  dither: 0.0
 tokenizer: CharTokenizer
 tokenizer_conf: {{unk_symbol: <unk>, split_with_space: true}}
 """

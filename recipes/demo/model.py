@@ -56,14 +56,6 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     return (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
 
 
-class Memory(nn.Module):
-    """The FSMN block of encoder self-attention, zero-padded at the edges of each window."""
-
-    def __init__(self, size: int, kernel: int) -> None:
-        super().__init__()
-        self.fsmn_block = nn.Conv1d(size, size, kernel, groups=size, bias=False)
-
-
 class WindowAttention(nn.Module):
     """Self-attention of one window over itself and the decided part of the windows before, plus FSMN."""
 
@@ -94,7 +86,8 @@ class WindowAttention(nn.Module):
     def _with_past(part: Tensor, layout: Layout) -> Tensor:
         """Put the decided frames of the windows before in front: (windows, heads, 4c + width, part)."""
         decided = part[:, :, : layout.window.center]
-        past = [functional.pad(decided, (0, 0) * 3 + (back, 0))[: len(part)] for back in range(ENCODER_LOOK_BACK, 0, -1)]
+        backs = range(ENCODER_LOOK_BACK, 0, -1)
+        past = [functional.pad(decided, (0, 0) * 3 + (back, 0))[: len(part)] for back in backs]
         return torch.cat((*past, part), dim=2)
 
 

@@ -5,9 +5,8 @@ ends.  It keeps its voice in global variables, so every process synthesises for 
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -129,14 +128,10 @@ class _Espeak:
         return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
-@cache
-def _espeak() -> _Espeak:
-    return _Espeak()
-
-
-def synthesise(text: str, voice: Voice) -> Utterance:
-    """Speak `text` (with `，` for pauses), without silence before the first and after the last character."""
-    samples, spans = _espeak().say(text, voice)
+def _synthesise(job: tuple[str, Voice]) -> Utterance:
+    """Speak a text (with `，` for pauses), without silence before the first and after the last character."""
+    text, voice = job
+    samples, spans = _Espeak().say(text, voice)
     written = texts.spoken(text)
     if len(spans) != len(written):
         raise ValueError(f"espeak-ng spoke {len(spans)} characters of {text}")
@@ -147,6 +142,16 @@ def synthesise(text: str, voice: Voice) -> Utterance:
     sound = sound * (16000 / peak)  # variants differ by 20 dB in level; the level is set later
     times = (spans - first) * (up / down)
     return Utterance(sound.astype(np.int16), written, times.astype(np.int32), voice)
+
+
+def synthesise(jobs: Iterable[tuple[str, Voice]], processes: int = 1) -> Iterator[Utterance]:
+    """Speak each (text, voice).
+
+    Every one in a process of its own: espeak-ng goes on from where the last voice's flutter was, so only a
+    fresh one says the same thing for the same job, whatever was said before.
+    """
+    with get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        yield from pool.imap(_synthesise, jobs)
 
 
 def train_voice(random: Random) -> Voice:
@@ -169,16 +174,11 @@ def synthesise_held_out(count: int, seed: int) -> Iterator[tuple[np.ndarray, str
     """
     random = Random(f"held-out voices {seed}")
     edge = np.zeros(RATE * 3 // 10, dtype=np.int16)
-    for text in texts.held_out_texts(count, seed):
-        utterance = synthesise(text, held_out_voice(random))
+    jobs = [(text, held_out_voice(random)) for text in texts.held_out_texts(count, seed)]
+    for utterance in synthesise(jobs):
         level = 10 ** (random.uniform(-12, 0) / 20)
         sound = (utterance.samples * level).astype(np.int16)
         yield np.concatenate((edge, sound, edge)), utterance.text, utterance.voice
-
-
-def _train_utterance(job: tuple[int, str]) -> Utterance:
-    index, text = job
-    return synthesise(text, train_voice(Random(f"train voice {index}")))
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,8 @@ def make_corpus(folder: Path, processes: int) -> Corpus:
     """Synthesise the training texts once and keep them in `folder`."""
     file = folder / "corpus.npz"
     if not file.exists():
-        jobs = list(enumerate(texts.train_texts()))
-        with get_context("spawn").Pool(processes) as pool:
-            utterances = pool.map(_train_utterance, jobs, chunksize=100)
+        jobs = [(text, train_voice(Random(f"train voice {i}"))) for i, text in enumerate(texts.train_texts())]
+        utterances = list(synthesise(jobs, processes))
         part = file.with_suffix(".part.npz")
         np.savez(
             part,

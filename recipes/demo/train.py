@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from recipes.demo.batches import BLANK, LEAD, SEED, Batch, Batches
-from recipes.demo.features import read_normalisation, write_normalisation
+from recipes.demo.batches import LEAD, SEED, Batch, Batches
 from recipes.demo.model import Size, StreamingParaformer, integrate
-
 
 AVERAGE_EVERY = 5
 
@@ -169,13 +167,3 @@ def train(folder: Path, batches: Batches, size: Size, plan: Plan) -> State:
         if state.step % plan.save_every == 0 or state.step == plan.steps:
             state.save(file)
     return state
-
-
-def load_or_write_normalisation(file: Path, values: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """Write `values` if they are new; always return what the file says, as inference will read it."""
-    if values is not None:
-        write_normalisation(file, *values)
-    return read_normalisation(file)
-
-
-__all__ = ["BLANK", "Plan", "State", "Trainee", "train"]

@@ -1,0 +1,61 @@
+"""Synthetic speech: the same for a seed, and where its characters are."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from recipes.demo import speech
+from recipes.demo.batches import BLANK, LEAD, timeline
+
+
+def _has_espeak() -> bool:
+    try:
+        ctypes.CDLL("libespeak-ng.so.1")
+    except OSError:
+        return False
+    return True
+
+
+needs_espeak = pytest.mark.skipif(not _has_espeak(), reason="libespeak-ng is not installed")
+
+
+@needs_espeak
+def test_held_out_speech_follows_from_its_seed() -> None:
+    first, again = (list(speech.synthesise_held_out(3, 9)) for _ in range(2))
+    for (sound, text, voice), (same_sound, same_text, same_voice) in zip(first, again, strict=True):
+        assert sound.dtype == np.int16
+        assert (text, voice) == (same_text, same_voice)
+        assert np.array_equal(sound, same_sound)
+        assert voice.variant in speech.HELD_OUT_VARIANTS
+
+
+def test_held_out_variants_are_never_trained_on() -> None:
+    assert not set(speech.HELD_OUT_VARIANTS) & set(speech.TRAIN_VARIANTS)
+
+
+@needs_espeak
+def test_every_character_has_its_time() -> None:
+    voice = speech.Voice("m1", 170, 50, 50)
+    (utterance,) = speech.synthesise([("请张伟，开会", voice)])
+    assert utterance.text == "请张伟开会"
+    assert utterance.spans.shape == (5, 2)
+    assert utterance.spans[0, 0] == 0
+    assert (utterance.spans[:, 1] > utterance.spans[:, 0]).all()
+    assert utterance.spans[3, 0] - utterance.spans[2, 1] > 0.1 * speech.RATE  # the pause
+    assert abs(utterance.spans[-1, 1] - len(utterance.samples)) <= 2
+
+
+@needs_espeak
+def test_names_of_a_group_sound_exactly_alike() -> None:
+    voice = speech.Voice("f1", 160, 50, 50)
+    sounds = [u.samples for u in speech.synthesise([("张伟", voice), ("章玮", voice), ("张炜", voice)])]
+    assert all(np.array_equal(sound, sounds[0]) for sound in sounds)
+
+
+def test_mass_grows_by_one_over_each_character() -> None:
+    mass, spoken = timeline(np.array([[0, 4800], [9600, 14400]]), [7, 9], 20)
+    assert mass[0] > 0
+    assert mass[8].item() == pytest.approx(1 + LEAD)
+    assert mass[-1].item() == pytest.approx(2 + LEAD)
+    assert spoken[:20].tolist() == [7] * 5 + [BLANK] * 5 + [9] * 5 + [BLANK] * 5
