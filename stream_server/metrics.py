@@ -51,8 +51,12 @@ class DoorMetrics:
         ADMITTED.inc()
         SESSIONS.inc()
 
-    def session_closed(self) -> None:
+    def session_closed(self, sums: Ended) -> None:
         SESSIONS.dec()
+        AUDIO.labels("received").inc(sums.received_ms / 1000)
+        AUDIO.labels("recognised").inc(sums.recognised_ms / 1000)
+        AUDIO.labels("silent").inc(sums.silent_ms / 1000)
+        AUDIO.labels("dropped").inc(sums.dropped_ms / 1000)
 
     def refused(self) -> None:
         REFUSED.inc()
@@ -64,12 +68,6 @@ class DoorMetrics:
             FINALS.inc()
         elif isinstance(message, Speech):
             SEGMENTS.inc()
-
-    def audio(self, sums: Ended) -> None:
-        AUDIO.labels("received").inc(sums.received_ms / 1000)
-        AUDIO.labels("recognised").inc(sums.recognised_ms / 1000)
-        AUDIO.labels("silent").inc(sums.silent_ms / 1000)
-        AUDIO.labels("dropped").inc(sums.dropped_ms / 1000)
 
     def first_partial(self, seconds: float) -> None:
         FIRST_PARTIAL.observe(seconds)

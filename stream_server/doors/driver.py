@@ -21,6 +21,7 @@ from stream_server.engine.wire import EngineInfo
 from stream_server.errors import ClientError, EngineError, Overloaded
 from stream_server.session.messages import Command, Ended, Error, Flush, ServerMessage, Start, Stop
 from stream_server.session.session import Session
+from stream_server.session.states import State
 from stream_server.speech.recognition import Chunk, Hypothesis
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ CLOSE_CODES = {"bad_json": 1007, "too_large": 1009}
 GOING_AWAY = (1001, "the server is going away")
 INTERNAL_ERROR = (1011, "internal error; it was logged")
 ENGINE_AWAY_RETRY_S = 5
+
+AUDIO_PIECE_BYTES = 64 << 10
 
 
 class Engine(Protocol):
@@ -61,21 +64,23 @@ class Driver:
         self._limits = limits
         self._new_session_id = new_session_id
         self._session: Session | None = None
-        self._stopping = False
         self._goodbye: tuple[int, str] | None = None
         self._outbox = Outbox()
         self._progress = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopwatch = Stopwatch(observer)
 
     async def run(self) -> None:
         """Serves the connection until it ends, and frees what it held, however it ends."""
+        self._set_alarm()
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
         try:
             await asyncio.wait({reader, writer, self._link.lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._stop_alarm()
             await _cancel(reader, writer)
             self._free()
         await self._link.close(*(self._outbox.goodbye or INTERNAL_ERROR))
@@ -95,36 +100,35 @@ class Driver:
 
     def engine_lost(self) -> None:
         """The engine is away: what it knew of the open segment is lost."""
-        self._tell(lambda session: session.engine_lost())
+        self._tell(lambda session: session.receive_engine_lost())
 
     def engine_back(self) -> None:
         """The engine can be used again."""
-        self._tell(lambda session: session.engine_back())
+        self._tell(lambda session: session.receive_engine_back())
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(self._limits.start_timeout_s):
-                data = await self._link.receive()
             while True:
+                data = await self._link.receive()
+                self._heard_at = self._loop.time()
                 await self._handle(data)
                 await self._until_wanted()
-                async with asyncio.timeout(self._limits.idle_timeout_s):
-                    data = await self._link.receive()
-        except TimeoutError:
-            self._give_up_waiting()
-            await self._link.lost
         except LinkLost:
             return
         except Exception:
             self._fail()
             await self._link.lost
 
+    @property
+    def _patience_s(self) -> float:
+        """How long a client without a session may be silent; a session knows that itself."""
+        return self._limits.start_timeout_s if self.session_id is None else self._limits.idle_timeout_s
+
     def _give_up_waiting(self) -> None:
-        started = self.session_id is not None
-        seconds = self._limits.idle_timeout_s if started else self._limits.start_timeout_s
-        message = f"nothing was received for {seconds:g} s"
-        self._say(Error(code="idle", message=message, fatal=True))
-        self._hang_up(1008, message)
+        code = "start_timeout" if self.session_id is None else "idle_timeout"
+        message = f"nothing came for {self._patience_s:g} s"
+        self._say(Error(code=code, message=message, fatal=True))
+        self._outbox.close(1008, message)
 
     async def _until_wanted(self) -> None:
         """Waits while the session has enough audio, the client enough to read, or the connection is closing."""
@@ -133,7 +137,7 @@ class Driver:
             await self._progress.wait()
 
     def _wanted(self) -> bool:
-        if self._outbox.full or self._outbox.goodbye is not None:
+        if self._outbox.full or self._outbox.goodbye is not None or self._goodbye is not None:
             return False
         return self._session is None or self._session.wants_audio
 
@@ -141,23 +145,30 @@ class Driver:
         try:
             if isinstance(data, str):
                 commands, audio = self._dialect.receive_text(data)
-                self._hear(audio)
+                await self._hear(audio)
                 for command in commands:
                     await self._obey(command)
             else:
                 commands, audio = self._dialect.receive_bytes(data)
                 for command in commands:
                     await self._obey(command)
-                self._hear(audio)
+                await self._hear(audio)
         except ClientError as error:
             self._complain(error)
         except (Overloaded, EngineError) as error:
             self._refuse(error)
         self._pump()
 
-    def _hear(self, audio: bytes) -> None:
-        if audio and self._session is not None:
-            self._session.receive_audio(audio)
+    async def _hear(self, audio: bytes) -> None:
+        """Gives a long message to the session in pieces, so that no more waits in it than of many short ones."""
+        for start in range(0, len(audio), AUDIO_PIECE_BYTES):
+            if self._session is None:
+                return
+            self._session.receive_audio(audio[start:start + AUDIO_PIECE_BYTES])
+            if start + AUDIO_PIECE_BYTES < len(audio):
+                self._pump()
+                await asyncio.sleep(0)
+                await self._until_wanted()
 
     async def _obey(self, command: Command) -> None:
         if isinstance(command, Start):
@@ -167,8 +178,7 @@ class Driver:
         elif isinstance(command, Flush):
             self._session.receive_flush(command)
         elif isinstance(command, Stop):
-            self._stopping = True
-            self._session.receive_stop()
+            self._session.receive_stop(command)
 
     async def _open(self, start: Start) -> None:
         while self._session is not None:
@@ -181,11 +191,11 @@ class Driver:
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
                           limits=self._limits)
         self._session = session
-        self._stopping = False
         self._observer.session_opened()
         try:
             session.receive_start(start)
         except ClientError as error:
+            self._free()
             error.fatal = True
             raise
 
@@ -223,8 +233,7 @@ class Driver:
             self._outbox.close(code, reason)
             return
         self._goodbye = (code, reason)
-        if not self._stopping:
-            self._stopping = True
+        if self._session.state is State.OPEN:
             self._tell(lambda session: session.receive_stop())
 
     def _pump(self) -> None:
@@ -240,7 +249,7 @@ class Driver:
                 self._engine.submit(self.session_id, chunk)
             for message in session.take_messages():
                 self._say(message)
-            self._set_alarm(session)
+        self._set_alarm()
         self._progress.set()
 
     def _say(self, message: ServerMessage) -> None:
@@ -249,17 +258,30 @@ class Driver:
         self._stopwatch.said(message)
         self._outbox.put(message)
 
-    def _set_alarm(self, session: Session) -> None:
+    def _set_alarm(self) -> None:
+        deadline = self._heard_at + self._patience_s
+        if self._session is not None:
+            deadline = self._session.next_deadline(self._loop.time())
+        # Deadlines move with every message; an alarm that rings too early sets the next one.
+        if deadline is None or (self._alarm is not None and self._alarm.when() <= deadline):
+            return
+        self._stop_alarm()
+        self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _stop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        deadline = session.next_deadline
-        if deadline is not None:
-            self._alarm = self._loop.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
-        self._tell(lambda session: session.receive_time(self._loop.time()))
+        now = self._loop.time()
+        if self._session is not None:
+            self._tell(lambda session: session.receive_time(now))
+        elif now >= self._heard_at + self._patience_s:
+            self._give_up_waiting()
+        else:
+            self._set_alarm()
 
     async def _write(self) -> None:
         try:
@@ -282,23 +304,28 @@ class Driver:
         self._observer.sent(message)
         self._stopwatch.sent(message)
         if isinstance(message, Ended):
-            self._observer.audio(message)
             self._free()
             if self._goodbye is not None:
                 self._outbox.close(*self._goodbye)
         if self._dialect.ended:
             self._outbox.close(1000, "")
+        self._set_alarm()
         self._progress.set()
 
     def _free(self) -> None:
         """Gives back the session's room in the engine."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._session is not None:
-            self._session = None
-            self._engine.release(self.session_id)
-            self._observer.session_closed()
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if not session.ended:
+            session.receive_disconnect()
+            session.statistics.drop_until(session.statistics.received)
+        self._engine.release(self.session_id)
+        sums = session.statistics.ended()
+        self._observer.session_closed(sums)
+        log.info("session %s of %s over: %d segments, %d ms received, %d recognised, %d silent, %d dropped",
+                 self.session_id, self._link.peer, sums.segments, sums.received_ms, sums.recognised_ms, sums.silent_ms,
+                 sums.dropped_ms)
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

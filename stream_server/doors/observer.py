@@ -19,17 +19,14 @@ class Observer(Protocol):
     def session_opened(self) -> None:
         """The engine has given room."""
 
-    def session_closed(self) -> None:
-        """Its room was given back."""
+    def session_closed(self, sums: Ended) -> None:
+        """Its room was given back; `sums` are those of its audio."""
 
     def refused(self) -> None:
         """The engine had no room, or was away."""
 
     def sent(self, message: ServerMessage) -> None:
         """A message has gone to its client."""
-
-    def audio(self, sums: Ended) -> None:
-        """A session's sums of audio, at its end."""
 
     def first_partial(self, seconds: float) -> None:
         """Time from the detection of speech to its first text on the way to the client."""
