@@ -89,7 +89,7 @@ class Caches:
         self.decoder = Ring(architecture.decoder_layers, slots, past, size, dtype, device)
 
     def reset(self, rows: Tensor) -> None:
-        """Forget the former tenants of slots `rows`. Zeros, not a flag: a masked key that is not finite would spread."""
+        """Forget the former tenants of slots `rows`. Zeros, not flags: a masked key that is no number would spread."""
         for state in (self.position, self.look_ahead, self.carry, self.carried, self.heard):
             state.index_fill_(0, rows, 0)
         for state in (self.history, self.encoder.frames, self.decoder.frames):

@@ -15,7 +15,7 @@ def choose_device(wish: str) -> str:
     if wish == "auto":
         return "cuda:0" if count else "cpu"
     if wish.startswith("cuda") and int(wish.partition(":")[2] or 0) >= count:
-        raise SettingsError(f"device is {wish}, of which there are {count} here; allowed are auto, cpu and those there are")
+        raise SettingsError(f"device is {wish}; CUDA devices here: {count}; allowed are auto, cpu and those there are")
     return wish
 
 

@@ -31,7 +31,7 @@ class ParaformerRunner:
         self.windows = tuple(windows)
         self.slots = slots
         self.network = model.network
-        self._vocabulary = model.vocabulary
+        self.vocabulary = model.vocabulary
         self._device = model.device
         self.caches = Caches(model.network.architecture, self.windows, slots, model.dtype, model.device)
         self._tenants: list[Window | None] = [None] * slots
@@ -92,8 +92,8 @@ class ParaformerRunner:
     def _result(self, ids: list[int], frames: list[int], fine: bool) -> RowResult:
         if not fine:
             return RowResult(error="the model's numbers overflowed")
-        said = [(self._vocabulary[token], frame) for token, frame in zip(ids, frames, strict=True) if token >= _UNSPOKEN]
-        return RowResult([piece for piece, _ in said], [frame for _, frame in said])
+        said = [(id_, frame) for id_, frame in zip(ids, frames, strict=True) if id_ >= _UNSPOKEN]
+        return RowResult([self.vocabulary[id_] for id_, _ in said], [frame for _, frame in said])
 
     def _batch(self, window: Window, rows: Sequence[Row]) -> Batch:
         samples = np.zeros((len(rows), CARRY_SAMPLES + window.hop_samples), np.int16)

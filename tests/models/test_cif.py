@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from stream_server.models.cif import integrate
 
 
-def by_definition(alphas: list[float], hidden: torch.Tensor) -> tuple[list[torch.Tensor], list[int], float, torch.Tensor]:
+def by_definition(
+    alphas: list[float], hidden: torch.Tensor
+) -> tuple[list[torch.Tensor], list[int], float, torch.Tensor]:
     """Tokens' embeddings, the frames in which they fired, the weight left and its mean, in fp64."""
     total, frame, tokens, fired = 0.0, torch.zeros(hidden.shape[1], dtype=torch.float64), [], []
     for place, alpha in enumerate(alphas):
@@ -24,8 +26,9 @@ def by_definition(alphas: list[float], hidden: torch.Tensor) -> tuple[list[torch
 
 
 # Sixteenths add up exactly, so that a sum of exactly one, which fires, is among the examples.
-weights = st.lists(st.integers(0, 16).map(lambda n: n / 16), min_size=2, max_size=20).map(lambda w: [w[0] * 0.9, *w[1:]])
-exact = st.lists(st.integers(0, 16).map(lambda n: n / 16), min_size=2, max_size=20).map(lambda w: [w[0] * 0.5, *w[1:]])
+sixteenths = st.lists(st.integers(0, 16).map(lambda n: n / 16), min_size=2, max_size=20)
+weights = sixteenths.map(lambda row: [row[0] * 0.9, *row[1:]])
+exact = sixteenths.map(lambda row: [row[0] * 0.5, *row[1:]])
 
 
 @settings(max_examples=200, deadline=None)

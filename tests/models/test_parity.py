@@ -38,7 +38,9 @@ def streams_of(window: Window) -> Iterator[tuple[str, list[np.ndarray]]]:
         yield "an utterance", pieces_of(samples, window)
 
 
-def compare(model: Model, reference: Reference, window: Window, streams: Iterator[tuple[str, list[np.ndarray]]]) -> Tally:
+def compare(
+    model: Model, reference: Reference, window: Window, streams: Iterator[tuple[str, list[np.ndarray]]]
+) -> Tally:
     runner, listener = listen(model, [window], 16)
     tally, recorded = Tally(), list[Recorded]()
     for name, pieces in streams:
@@ -63,7 +65,8 @@ def test_streams_of_different_windows_share_the_slots(small: Model, small_refere
     for number in range(18):
         window = windows[number % 3]
         samples = recordings.joined(1 + number % 4, number)[: -97 * number - 1]
-        stream, alone = compare_alone(small_reference, runner, listener, pieces_of(samples, window), window, f"{number}")
+        pieces = pieces_of(samples, window)
+        stream, alone = compare_alone(small_reference, runner, listener, pieces, window, f"{number}")
         recorded.append(stream)
         tally.add(alone)
     tally.add(compare_together(runner, recorded, random.Random(1)))

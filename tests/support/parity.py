@@ -191,7 +191,8 @@ def _place(name: str, step: Step, result: RowResult) -> str:
 
 
 def _differing(step: Step, result: RowResult) -> int:
-    theirs, ours = list(zip(step.pieces, step.frames, strict=True)), list(zip(result.pieces, result.frames, strict=True))
+    theirs = list(zip(step.pieces, step.frames, strict=True))
+    ours = list(zip(result.pieces, result.frames, strict=True))
     longest = max(len(theirs), len(ours), 1)
     return max(1, longest - sum(a == b for a, b in zip(theirs, ours, strict=False)))
 
