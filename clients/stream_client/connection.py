@@ -15,9 +15,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.typing import Subprotocol
 
-from stream_client.dialects import DIALECTS, Dialect
+from stream_client.dialects import DIALECTS, Dialect, server_error
 from stream_client.errors import ConnectionFailed, ServerError, StreamClientError
-from stream_client.events import Event, Ready
+from stream_client.events import Event, Problem, Ready
 from stream_client.wishes import Wishes
 
 DEFAULT_URL = os.environ.get("STREAM_CLIENT_URL", "ws://127.0.0.1:10095")
@@ -133,8 +133,10 @@ class Stream:
         while not self._events:
             await self._read()
         event = self._events[0]
+        if isinstance(event, Problem):
+            raise server_error(event)
         if not isinstance(event, Ready):
-            raise ServerError(getattr(event, "code", "bad_answer"), getattr(event, "message", f"unexpected {event}"))
+            raise ServerError("bad_answer", f"the server began with {type(event).__name__} instead of Ready")
         self.ready = event
 
     async def _send_all(self, blocks: AsyncIterable[bytes]) -> StreamClientError | None:

@@ -149,10 +149,11 @@ async def test_a_refusal_tells_what_is_allowed() -> None:
 
 
 async def test_a_refusal_that_is_not_fatal_ends_the_opening_too() -> None:
-    refusal = {"code": "bad_field", "message": "no such vad", "fatal": False}
+    refusal = {"code": "bad_field", "message": "no such vad", "fatal": False, "field": "vad"}
     async with scripted_server(Script(refuse=refusal)) as url:
-        with pytest.raises(ServerError, match="no such vad"):
+        with pytest.raises(ServerError, match="no such vad") as caught:
             await collect(transcribe(blocks(1), url=url))
+    assert caught.value.field == "vad"
 
 
 async def test_a_lost_connection_is_told_after_what_came_before() -> None:
