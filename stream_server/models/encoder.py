@@ -7,6 +7,7 @@ SAN-M, arXiv 2006.01713; in chunks, arXiv 2006.01712. Equals FunASR's `SANMEncod
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +19,18 @@ from stream_server.models.caches import RingStep
 
 
 def position_encoding(position: Tensor, count: int, depth: int) -> Tensor:
-    """Sines and cosines of the `count` places after `position` [B], [B, count, depth]; fp32.
-
-    The arithmetic's order is FunASR's, so that distant places are rounded alike.
-    """
-    step = torch.log(torch.tensor([10000.0])) / (depth / 2 - 1)
-    rates = torch.exp(torch.arange(depth // 2, dtype=torch.float32) * -step).to(position.device)
+    """Sines and cosines of the `count` places after `position` [B], [B, count, depth]; fp32 at any distance."""
     places = position[:, None] + torch.arange(1, count + 1, device=position.device)
-    angles = places.float()[..., None] * rates
+    angles = places.float()[..., None] * _rates(depth, position.device)
     return torch.cat((angles.sin(), angles.cos()), -1)
+
+
+@cache
+@torch.inference_mode(False)
+def _rates(depth: int, device: torch.device) -> Tensor:
+    # In FunASR's order and precision, so that distant places are rounded alike.
+    step = torch.log(torch.tensor([10000.0])) / (depth / 2 - 1)
+    return torch.exp(torch.arange(depth // 2, dtype=torch.float32) * -step).to(device)
 
 
 class FeedForward(nn.Module):
