@@ -308,7 +308,7 @@ class Driver:
             if self._goodbye is not None:
                 self._outbox.close(*self._goodbye)
         if self._dialect.ended:
-            self._outbox.close(1000, "")
+            self._outbox.finish(1000, "")
         self._set_alarm()
         self._progress.set()
 

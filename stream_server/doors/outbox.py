@@ -47,6 +47,11 @@ class Outbox:
             self.goodbye = Goodbye(code, reason)
         self._filled.set()
 
+    def finish(self, code: int, reason: str) -> None:
+        """No more at all: what is still in here has come too late."""
+        self._messages.clear()
+        self.close(code, reason)
+
     async def take(self) -> ServerMessage | None:
         """The next message; None once closed and empty."""
         while not self._messages:

@@ -64,6 +64,13 @@ async def test_the_first_goodbye_counts_and_what_is_there_still_goes_out() -> No
     assert await emptied(outbox) == [final(0)]
 
 
+async def test_at_the_finish_nothing_more_goes_out() -> None:
+    outbox = Outbox()
+    outbox.put(final(0))
+    outbox.finish(1000, "")
+    assert await outbox.take() is None
+
+
 async def test_it_is_full_before_it_is_large() -> None:
     outbox = Outbox()
     for segment in range(FULL):
