@@ -13,7 +13,7 @@ from stream_server.audio.ring import Ring
 from stream_server.errors import ClientError
 from stream_server.session.options import Options
 from stream_server.speech.endpoint import Decision, Gate
-from stream_server.speech.vad import make_vad
+from stream_server.speech.vad import Vad, make_vad
 from stream_server.units import SAMPLE_RATE
 
 MOST_FLUSHES = 16
@@ -40,14 +40,14 @@ Mark = FlushMark | StopMark
 class Intake:
     """Decodes, resamples, keeps and judges the audio of one session."""
 
-    def __init__(self, options: Options, capacity: int) -> None:
-        """`capacity`: samples at 16 kHz that may be kept."""
+    def __init__(self, options: Options, capacity: int, vad: Vad | None = None) -> None:
+        """`capacity`: samples at 16 kHz that may be kept; `vad`: a detector other than those that options name."""
         self.ring = Ring(capacity)
         self.gate = Gate(options.gate())
         self.decisions: deque[Decision | Mark] = deque()
         self._decoder = PcmDecoder(options.encoding)
         self._resampler = Resampler(options.sample_rate)
-        self._vad = make_vad(options.vad, options.vad_aggressiveness)
+        self._vad = vad or make_vad(options.vad, options.vad_aggressiveness)
         # Marks wait for the scores of the audio before them, which a detector may give later.
         self._marks: deque[Mark] = deque()
 
@@ -67,7 +67,7 @@ class Intake:
                               value="flush", allowed="wait for an answer before the next flush")
         self._hear(self._resampler.flush())
         self._marks.append(FlushMark(id, self.ring.end))
-        self._judge()
+        self.judge()
 
     def receive_end(self) -> int:
         """No more audio. Says how many bytes of an incomplete sample were left over."""
@@ -75,15 +75,16 @@ class Intake:
         self._hear(self._resampler.flush())
         self._vad.receive_end()
         self._marks.append(StopMark(self.ring.end))
-        self._judge()
+        self.judge()
         return left_over
 
     def _hear(self, samples: np.ndarray) -> None:
         self.ring.append(samples)
         self._vad.receive(samples)
-        self._judge()
+        self.judge()
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """Takes the scores that are there. To be called too when a detector that answers later has answered."""
         for score in self._vad.take_scores():
             while self._marks and self._marks[0].at < score.end:
                 self._pass_mark()

@@ -1,0 +1,86 @@
+"""An engine that recognises markers in the audio: what is lost, doubled or out of order shows at once.
+
+It gives a marker's token as the real model gives a token: in the hop in which the look-ahead behind it is complete,
+and the tail with the last chunk. It holds every caller to the contract of chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_server.audio.windows import Window
+from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.units import FRAME_SAMPLES
+from tests.support.audio import markers
+
+
+def han(number: int) -> str:
+    """One Chinese character for each marker."""
+    return chr(0x4E00 + number)
+
+
+def half_words(number: int) -> str:
+    """Two markers to an English word: an even one begins it, the odd one after it completes it."""
+    word = "".join(chr(ord("b") + int(digit)) for digit in f"{number // 2:04d}")
+    return f"{word}@@" if number % 2 == 0 else f"z{word}"
+
+
+@dataclass
+class _Stream:
+    window: Window
+    sequence: int = 0
+    received: int = 0
+    given_up_to: int = 0
+    waiting: list[tuple[int, int]] = field(default_factory=list)
+
+
+class ScriptedEngine:
+    """Answers one session's chunks. `fail_on(generation, sequence)` says which chunks it fails on."""
+
+    def __init__(self, spell: Callable[[int], str] = han,
+                 fail_on: Callable[[int, int], bool] = lambda generation, sequence: False) -> None:
+        self.spell = spell
+        self.fail_on = fail_on
+        self.chunks = 0
+        self.samples = 0
+        self.streams: dict[int, _Stream] = {}
+        self.newest = -1
+
+    def answer(self, chunk: Chunk) -> Hypothesis:
+        stream = self._stream(chunk)
+        self.chunks += 1
+        self.samples += len(chunk.samples)
+        if self.fail_on(chunk.generation, chunk.sequence):
+            del self.streams[chunk.generation]
+            return Hypothesis(chunk.generation, chunk.sequence, error="scripted failure", last=chunk.last)
+        stream.waiting += [(stream.received + index, number) for index, number in markers(chunk.samples)]
+        stream.received += len(chunk.samples)
+        stream.sequence += 1
+        up_to = stream.received if chunk.last else stream.received - chunk.window.look_ahead * FRAME_SAMPLES
+        given = [(index, number) for index, number in stream.waiting if index < up_to]
+        stream.waiting = stream.waiting[len(given) :]
+        if chunk.last:
+            del self.streams[chunk.generation]
+        return Hypothesis(chunk.generation, chunk.sequence, [self.spell(number) for _, number in given],
+                          [index // FRAME_SAMPLES for index, _ in given], chunk.last)
+
+    def forget_everything(self) -> None:
+        """The engine died, and another took its place."""
+        self.streams.clear()
+
+    def _stream(self, chunk: Chunk) -> _Stream:
+        assert chunk.samples.dtype == np.int16
+        if chunk.first:
+            assert chunk.generation > self.newest, "generations rise"
+            assert not self.streams, "one stream at a time"
+            self.newest = chunk.generation
+            self.streams[chunk.generation] = _Stream(chunk.window)
+        stream = self.streams[chunk.generation]
+        assert chunk.sequence == stream.sequence
+        assert chunk.window == stream.window
+        hop = chunk.window.hop_samples
+        assert len(chunk.samples) <= hop if chunk.last else len(chunk.samples) == hop
+        return stream
