@@ -73,7 +73,7 @@ class WindowAttention(nn.Module):
         tap = at[:, None] - at[None] + self.kernel // 2
         tap = torch.where((tap >= 0) & (tap < self.kernel), tap, self.kernel)
         matrix = functional.pad(self.fsmn_block.weight[:, 0], (0, 1))[:, tap]
-        return torch.bmm(value.permute(2, 0, 1), matrix).permute(1, 2, 0) + value
+        return torch.bmm(value.permute(2, 0, 1).contiguous(), matrix.contiguous()).permute(1, 2, 0) + value
 
     def forward(self, x: Tensor, layout: Layout, mask: Tensor) -> Tensor:
         query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
@@ -200,8 +200,10 @@ class TokenMemory(nn.Module):
         self.fsmn_block = nn.Conv1d(size.size, size.size, size.kernel, groups=size.size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = functional.pad(x.transpose(1, 2), (self.fsmn_block.kernel_size[0] - 1, 0))
-        return self.fsmn_block(padded).transpose(1, 2) + x
+        kernel = self.fsmn_block.kernel_size[0]
+        padded = functional.pad(x, (0, 0, kernel - 1, 0))
+        # As a sum of products: the library's grouped convolution goes channel by channel here.
+        return (padded.unfold(1, kernel, 1) * self.fsmn_block.weight[:, 0]).sum(dim=-1) + x
 
 
 class CrossAttention(nn.Module):
