@@ -138,6 +138,8 @@ class Segments:
             self._in_flight = None
 
     def regain_engine(self) -> None:
+        if not self._engine_away:
+            return
         self._engine_away = False
         stream = self._stream
         if stream is None or stream.sequence == 0:

@@ -127,8 +127,11 @@ class Session:
     @property
     def wants_audio(self) -> bool:
         """False while more audio waits than `max_buffered_s`: read no more from the client until it is true again."""
-        waiting = self._segments.waiting if self._segments else 0
-        return waiting <= self._limits.max_buffered_s * SAMPLE_RATE
+        if self._segments is None:
+            return True
+        # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
+        two_hops = 2 * self._segments.options.window.hop_samples
+        return self._segments.waiting <= max(self._limits.max_buffered_s * SAMPLE_RATE, two_hops)
 
     @property
     def ended(self) -> bool:

@@ -260,6 +260,11 @@ class TestEngine:
         assert [final.reason for final in talk.finals] == ["error", "stop"]
         assert talk.ended.dropped_ms == 600
 
+    def test_news_of_an_engine_that_was_never_away_changes_nothing(self):
+        talk = Conversation(vad="none").audio(mark(voice(1.0)))
+        talk.session.receive_engine_back()
+        assert finished(talk.stop()).text == spelt(mark(voice(1.0))) and talk.session.statistics.replays == 0
+
     def test_a_session_that_starts_while_the_engine_is_away_waits_for_it(self):
         talk = Conversation(vad="none")
         talk.engine_dies().audio(mark(voice(1.0))).stop()
@@ -288,6 +293,12 @@ class TestBackPressure:
         talk.engine_waits = False
         talk.pump()
         assert talk.session.wants_audio
+
+    def test_a_bound_shorter_than_a_hop_does_not_wait_for_itself(self):
+        talk = Conversation(limits=SessionLimits(max_buffered_s=0.6), windows=(Window(40, 5),), vad="none")
+        for _ in range(100):
+            assert talk.session.wants_audio
+            talk.audio(voice(0.1))
 
     def test_silence_never_does(self):
         talk = Conversation(limits=SessionLimits(max_buffered_s=1.0))
