@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -192,14 +193,16 @@ class _Door:
     def _make_server(self, paths: list[str]):
         import uvicorn
 
-        from stream_server.doors.http import create_http
+        from stream_server.doors.http import PatientHttp, create_http
         from stream_server.doors.websocket import Sockets
         from stream_server.metrics import render
 
-        sockets = Sockets(self._reception.serve, paths, self._settings.limits.max_message_bytes)
+        limits = self._settings.limits
+        sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes)
         config = uvicorn.Config(
             create_http(self._health, lambda: render(self._client.statistics)),
-            http="h11", ws=sockets.protocol, lifespan="off", log_config=None, access_log=False, server_header=False,
+            http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
+            log_config=None, access_log=False, server_header=False,
             ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, backlog=ACCEPTS_PER_TURN,
             timeout_graceful_shutdown=1,
         )

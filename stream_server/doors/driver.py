@@ -259,6 +259,8 @@ class Driver:
         self._outbox.put(message)
 
     def _set_alarm(self) -> None:
+        if self._outbox.goodbye is not None:
+            return
         deadline = self._heard_at + self._patience_s
         if self._session is not None:
             deadline = self._session.next_deadline(self._loop.time())
@@ -304,6 +306,7 @@ class Driver:
         self._observer.sent(message)
         self._stopwatch.sent(message)
         if isinstance(message, Ended):
+            self._heard_at = self._loop.time()
             self._free()
             if self._goodbye is not None:
                 self._outbox.close(*self._goodbye)

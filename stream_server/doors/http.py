@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from asyncio import BaseTransport
 from collections.abc import Callable
 
 from starlette.applications import Starlette
@@ -10,11 +11,28 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream_server import __version__
 from stream_server.engine.wire import EngineInfo
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class PatientHttp(H11Protocol):
+    """uvicorn's HTTP, which by itself would wait for ever for a connection's first request."""
+
+    def __init__(self, *arguments: object, patience_s: float, **named: object) -> None:
+        super().__init__(*arguments, **named)
+        self._patience_s = patience_s
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(self._patience_s, self._check_patience)
+
+    def _check_patience(self) -> None:
+        if self.scope is None and not self.transport.is_closing():
+            self.transport.abort()
 
 
 class Health:

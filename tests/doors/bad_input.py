@@ -20,8 +20,8 @@ LIMIT = 4 << 20
 
 BACK = 'send {"type":"start"} first; every field of it has a default'
 OVER = "nothing more; for another session open another connection"
-STARTS = "encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, " \
-    "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, partials, name"
+STARTS = ("encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, "
+          "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, partials, name")
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ def _outside(value: str, allowed: str) -> tuple[dict[str, str]]:
 SIZES = "samples at 16 kHz together with hop_size, or [l, c, r] in frames of 60 ms without it"
 TRIPLE = "[l, c, r] with l 0 to 40, c 1 to 40, r 0 to 40"
 RATES = "a whole number from 8000 to 48000 Hz"
+CUT_SHORT = "the message is not JSON: Input data was truncated"
 HUGE = f"frame with {20 << 20} bytes exceeds limit of {LIMIT} bytes"
 
 NATIVE_CASES = (
     Case("malformed JSON", NATIVE, ('{"type": "start"',), (
-        error("bad_json", "the message is not JSON: Input data was truncated", None, '{"type": "start"', "a JSON object"),)),
+        error("bad_json", CUT_SHORT, None, '{"type": "start"', "a JSON object"),)),
     Case("JSON that is no object", NATIVE, ("[1, 2]",), (
         error("bad_json", "the message is not a JSON object", None, "[1, 2]", "a JSON object"),)),
     Case("JSON nested deep", NATIVE, ('{"type": ' + "[" * 50 + "]" * 50 + "}",), (
@@ -138,11 +139,11 @@ NATIVE_CASES = (
 
 FUNASR_CASES = (
     Case("malformed JSON", FUNASR, ('{"mode"',), (
-        error("bad_json", "the message is not JSON: Input data was truncated", None, '{"mode"', "a JSON object"),)),
+        error("bad_json", CUT_SHORT, None, '{"mode"', "a JSON object"),)),
     Case("JSON that is no object", FUNASR, ("[]",), (
         error("bad_json", "the message is not a JSON object", None, "[]", "a JSON object"),)),
     Case("a text message too long", FUNASR, ("x" * (2 << 20),), (
-        error("too_large", "the message is too long", None, f"{2 << 20} characters", f"at most {1 << 20} characters"),)),
+        error("too_large", "the message is too long", None, "2097152 characters", "at most 1048576 characters"),)),
     Case("an unknown mode is 2pass", FUNASR, (_config(mode="office"),), ()),
     Case("a negative size", FUNASR, (_config(chunk_size=[-1, 10, 5]),), _outside("[-1, 10, 5]", TRIPLE)),
     Case("sizes that are no numbers", FUNASR, (_config(chunk_size="wide"),),
@@ -163,8 +164,8 @@ CASES = NATIVE_CASES + FUNASR_CASES
 HEAD = """# What clients do wrong, and what they are told
 
 Each row was sent to a real server beside a session that was doing nothing wrong; the answers are exact, and the
-session beside it came out as it does alone. "goes on" means: afterwards the same connection was used for a whole session,
-which got everything. The page is written from the test's table by `python -m tests.doors.bad_input`.
+session beside it came out as it does alone. "goes on" means: afterwards the same connection was used for a whole
+session, which got everything. The page is written from the test's table by `python -m tests.doors.bad_input`.
 
 | what | dialect | sent | error | then |
 | --- | --- | --- | --- | --- |

@@ -25,7 +25,7 @@ def alone(server: Server, utterance: np.ndarray) -> list[str]:
     return heard.texts
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{'native' if case.path == NATIVE else 'funasr'}: {case.name}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.path} {case.name}")
 async def test_a_mistake_is_told_exactly_and_touches_nobody_else(case: Case, server: Server, utterance: np.ndarray,
                                                                 alone: list[str]) -> None:
     heard, beside = await asyncio.gather(misbehave(case, server.url, utterance), native(server.url, utterance))

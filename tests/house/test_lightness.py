@@ -13,7 +13,8 @@ HEAVY = ("torch", "torchaudio", "funasr", "aiortc", "av", "ray", "transformers",
 def loaded_after(statements: str) -> set[str]:
     """Top-level modules in a fresh interpreter after these statements."""
     script = f"import sys\n{statements}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split())
+    ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(ended.stdout.split())
 
 
 @pytest.mark.parametrize("statements", [

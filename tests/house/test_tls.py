@@ -12,8 +12,8 @@ from stream_server.errors import SettingsError
 
 
 def names(certfile: Path) -> list[str]:
-    certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
-    return [str(name.value) for name in certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
+    extensions = x509.load_pem_x509_certificate(certfile.read_bytes()).extensions
+    return [str(name.value) for name in extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
 
 
 def test_the_own_certificate_serves_and_names_this_machine(tmp_path: Path) -> None:
