@@ -7,6 +7,8 @@ only carry is its last 480 samples, from which the one fbank frame that stacking
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -39,20 +41,18 @@ def stacked_frames(fbanks: int, first: bool) -> int:
 
 
 def mel_banks() -> Tensor:
-    """Kaldi's triangular filters on the mel scale, [257, 80]."""
-    hertz = torch.arange(_FFT // 2 + 1, dtype=torch.float64) * (SAMPLE_RATE / _FFT)
-    edges = _mel(torch.tensor([_LOWEST_HZ, SAMPLE_RATE / 2], dtype=torch.float64))
-    step = (edges[1] - edges[0]) / (MEL_BINS + 1)
-    left = edges[0] + step * torch.arange(MEL_BINS, dtype=torch.float64)
-    mel = _mel(hertz)[:, None]
-    rising = (mel - left) / step
-    banks = torch.minimum(rising, 2 - rising).clamp(min=0)
-    banks[-1] = 0  # Kaldi leaves out the Nyquist bin
-    return banks.float()
+    """Kaldi's triangular filters on the mel scale, [257, 80].
 
-
-def _mel(hertz: Tensor) -> Tensor:
-    return 1127.0 * torch.log1p(hertz / 700.0)
+    In torchaudio's precision and order of operations, though fp64 would be nearer the truth: a bank's bias adds up
+    over a stream in CIF's sums, and in half a minute moves tokens.
+    """
+    lowest, highest = (1127.0 * math.log1p(hertz / 700.0) for hertz in (_LOWEST_HZ, SAMPLE_RATE / 2))
+    edges = lowest + torch.arange(MEL_BINS + 2) * ((highest - lowest) / (MEL_BINS + 1))
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    # The Nyquist bin is left out.
+    mel = 1127.0 * (1.0 + torch.arange(_FFT / 2)[:, None] * (SAMPLE_RATE / _FFT) / 700.0).log()
+    rising, falling = (mel - left) / (centre - left), (right - mel) / (right - centre)
+    return torch.cat((torch.minimum(rising, falling).clamp(min=0), torch.zeros(1, MEL_BINS)))
 
 
 class Frontend(nn.Module):

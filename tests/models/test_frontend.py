@@ -38,20 +38,20 @@ def ours(frontend: Frontend, piece: np.ndarray, carry: np.ndarray | None, hop: i
 
 def test_filter_banks_are_kaldis():
     banks, _ = torchaudio.compliance.kaldi.get_mel_banks(80, 512, 16000.0, 20.0, 0.0, 100.0, -500.0, 1.0)
-    torch.testing.assert_close(mel_banks()[:-1].T, banks, atol=1e-4, rtol=0)
+    torch.testing.assert_close(mel_banks()[:-1].T, banks, atol=1e-6, rtol=0)
     assert not mel_banks()[-1].any()
 
 
 def test_fbank_is_torchaudios_on_real_speech(small: Model, speech: None):
     samples = recordings.samples("clips", "asr_example_zh.wav")
     banks = small.network.frontend.fbank(torch.from_numpy(samples.astype(np.float32))[None])
-    torch.testing.assert_close(banks[0], kaldi(samples), atol=1e-3, rtol=0)
+    torch.testing.assert_close(banks[0], kaldi(samples), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(4000, np.int16), np.full(4000, -32768, np.int16), noise(4000)])
 def test_fbank_is_torchaudios_at_the_extremes(small: Model, samples: np.ndarray):
     banks = small.network.frontend.fbank(torch.from_numpy(samples.astype(np.float32))[None])
-    torch.testing.assert_close(banks[0], kaldi(samples), atol=1e-3, rtol=0)
+    torch.testing.assert_close(banks[0], kaldi(samples), atol=1e-5, rtol=0)
 
 
 # Frames begin every 160 samples, 80 beyond what the carry holds, or 400 from the start: each edge from both sides.
@@ -71,7 +71,7 @@ def test_a_last_piece_of_any_length_gives_what_funasr_gives(small: Model, small_
         carry = audio[hops * HOP - CARRY_SAMPLES : hops * HOP] if hops else None
         features, count = ours(frontend, piece, carry, HOP)
         assert count == len(theirs), f"{length} samples after {hops} hops"
-        torch.testing.assert_close(features[:count], theirs, atol=1e-3, rtol=0)
+        torch.testing.assert_close(features[:count], theirs, atol=1e-5, rtol=0)
 
 
 def test_rows_of_a_batch_are_what_they_are_alone(small: Model):

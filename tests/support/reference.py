@@ -27,7 +27,7 @@ class ReferenceStep:
 
     features [f, 560], encoded [W, D], alphas [W] after its masks; ids, frames (of 60 ms since the start) and `margins`
     (best minus second best log-score) of each token; `nearest` is the smallest distance by which a sum of CIF missed or
-    passed its threshold.
+    passed its threshold, and `carry` what it leaves to the next step.
     """
 
     features: Tensor
@@ -37,6 +37,7 @@ class ReferenceStep:
     frames: list[int]
     margins: list[float]
     nearest: float
+    carry: float
 
 
 class Reference:
@@ -89,7 +90,8 @@ class Reference:
         assert len(fired) == int(count), "the note-taker and FunASR count alike"
         frames = [self._frame(column, step, window, features.shape[1]) for column in fired]
         ids, margins = self._say(encoded, lengths, embeddings, count, cache)
-        return ReferenceStep(features[0], encoded[0], alphas, ids, frames, margins, nearest)
+        left = float(cache["encoder"]["cif_alphas"])
+        return ReferenceStep(features[0], encoded[0], alphas, ids, frames, margins, nearest, left)
 
     def _features(self, piece: np.ndarray, cache: dict, last: bool) -> Tensor:
         nothing = torch.zeros(1, 0, self._conf["input_size"])
