@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -76,8 +77,10 @@ class Child:
         self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:
+        # Not process.send_signal: that looks after the child itself and may take its status from whoever waits for it.
         if self.process is not None and self.process.returncode is None:
-            self.process.send_signal(number)
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     async def _run_once(self) -> tuple[str, int]:
         news, news_fd = os.pipe()
