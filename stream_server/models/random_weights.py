@@ -15,7 +15,7 @@ SPECIALS = ("<blank>", "<s>", "</s>")
 UNKNOWN = "<unk>"
 
 _FIRING_SPREAD = 12.2
-_FIRING_BIAS = -2.1
+_FIRING_BIAS = -2.15
 _SCORE_SPREAD = 20.0
 
 

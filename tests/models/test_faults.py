@@ -69,13 +69,11 @@ def test_without_look_ahead_an_empty_end_is_an_end(small: Model):
 def test_funasr_counts_left_frames_twice_and_we_never_run_them(small: Model):
     reference = Reference(small)
     left = Window(4, 4)
-    cache = reference.model.init_cache(
-        {}, chunk_size=[4, 4, 4], encoder_chunk_look_back=1, decoder_chunk_look_back=0, **reference._conf
-    )
+    cache = reference.new_cache(Window(4, 4, 1, 0), left=4)
     layer = reference.model.encoder.encoders0[0]
     with torch.inference_mode():
         for piece in pieces_of(sound(4, left), left)[:3]:
-            features = reference._features(piece, cache, last=False)
+            features = reference.features(piece, cache, last=False)
             reference.model.encode_chunk(features, torch.tensor([4]), cache=cache)
         coming = layer.self_attn.forward_qkv(layer.norm1(cache["encoder"]["feats"]))[1]
     # The keys remembered for one hop of look-back are those that the next window begins with once more.

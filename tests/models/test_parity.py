@@ -88,7 +88,7 @@ def test_full_size(large: tuple[Model, Reference], minute: int, speech: None):
     tally = compare(*large, window, streams)
     tally.check()
     assert tally.seconds == 60
-    assert 2.0 < tally.tokens / tally.chunks < 3.5, "made-up weights fire at speech's rate"
+    assert 1.5 < tally.tokens / tally.chunks < 3.5, "made-up weights fire at speech's rate"
 
 
 def test_the_bundled_model(speech: None):

@@ -67,17 +67,21 @@ class Reference:
 
     def stream(self, pieces: Sequence[np.ndarray], window: Window) -> Iterator[ReferenceStep]:
         """Steps over int16 pieces: whole hops, then the last one, of 0 to a hop of samples, with the end."""
-        cache = self.model.init_cache(
-            {}, chunk_size=list(window.triple), encoder_chunk_look_back=window.encoder_look_back,
-            decoder_chunk_look_back=window.decoder_look_back, **self._conf,
-        )
+        cache = self.new_cache(window)
         for step, piece in enumerate(pieces):
             yield self.step(piece, cache, window, step, last=step == len(pieces) - 1)
+
+    def new_cache(self, window: Window, left: int = 0) -> dict:
+        """FunASR's state of a stream at its start; `left` is its l."""
+        return self.model.init_cache(
+            {}, chunk_size=[left, window.hop, window.look_ahead], encoder_chunk_look_back=window.encoder_look_back,
+            decoder_chunk_look_back=window.decoder_look_back, **self._conf,
+        )
 
     @torch.inference_mode()
     def step(self, piece: np.ndarray, cache: dict, window: Window, step: int, *, last: bool) -> ReferenceStep:
         """One piece against FunASR's own caches."""
-        features = self._features(piece, cache, last)
+        features = self.features(piece, cache, last)
         tail = last and not features.shape[1]
         if tail:
             cache["encoder"]["tail_chunk"] = True
@@ -93,7 +97,8 @@ class Reference:
         left = float(cache["encoder"]["cif_alphas"])
         return ReferenceStep(features[0], encoded[0], alphas, ids, frames, margins, nearest, left)
 
-    def _features(self, piece: np.ndarray, cache: dict, last: bool) -> Tensor:
+    def features(self, piece: np.ndarray, cache: dict, last: bool) -> Tensor:
+        """[1, f, 560] of one piece from FunASR's frontend."""
         nothing = torch.zeros(1, 0, self._conf["input_size"])
         if last and self._drop_short_tail and len(piece) < 960:
             return nothing

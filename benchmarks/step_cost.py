@@ -1,0 +1,115 @@
+"""What one step costs at full size: ours for batches of streams, and FunASR's own for its one.
+
+All take turns, step by step, over real speech where there is some, so that what else the machine does falls on all
+alike. FunASR's step is its frontend, encoder, CIF and decoder, without its audio loading. The last line is one flat
+JSON object, of best and median times.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Threads that spin while they wait are slow where others share the cores. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import numpy as np
+import torch
+
+from stream_server.audio.windows import DEFAULT_WINDOWS, Window
+from stream_server.engine.runner import Row
+from stream_server.models.checkpoint import load
+from stream_server.models.devices import DTYPES
+from stream_server.models.streaming import ParaformerRunner
+from tests.support import recordings
+from tests.support.reference import Reference
+
+
+def main(argv: Sequence[str]) -> int:
+    options = _options(argv)
+    window = DEFAULT_WINDOWS[0]
+    audio = _audio(window, options.repeats + 1)
+    model = load(options.model, DTYPES[options.dtype], options.device)
+    # FunASR's stays what it is: fp32 on the CPU.
+    exact = model if (options.dtype, options.device) == ("fp32", "cpu") else None
+    reference = None if options.without_funasr else Reference(exact or load(options.model))
+    summary: dict[str, object] = {"model": options.model, "device": options.device, "dtype": options.dtype}
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        steps = {
+            f"ours_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch)
+            for batch in options.batches
+        }
+        if reference:
+            steps["funasr"] = _funasr(reference, window, audio)
+        for name, took in _times(steps, options.repeats).items():
+            _report(summary, f"{name}_threads_{threads}", took, int(name.rpartition("_")[2]) if "_" in name else 1)
+    print(json.dumps(summary))
+    return 0
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks step_cost", description=__doc__)
+    parser.add_argument("--model", default="random")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="fp32", choices=DTYPES)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--without-funasr", action="store_true")
+    return parser.parse_args(argv)
+
+
+def _audio(window: Window, hops: int) -> list[np.ndarray]:
+    if recordings.present():
+        samples = recordings.joined(hops * window.hop_samples / 16_000)
+    else:
+        samples = np.random.default_rng(0).normal(0, 3000, hops * window.hop_samples).astype(np.int16)
+    return np.split(samples, hops)
+
+
+def _times(steps: dict[str, Callable[[int], None]], repeats: int) -> dict[str, list[float]]:
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(number)
+            took[name].append(time.perf_counter() - start)
+    # The first warms up.
+    return {name: times[1:] for name, times in took.items()}
+
+
+def _ours(runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int) -> Callable[[int], None]:
+    def step(number: int) -> None:
+        # Each row hears another hop, so that they do not all fire alike.
+        rows = [Row(slot, audio[(number + slot) % len(audio)], first=number == 0) for slot in range(batch)]
+        runner.run(window, rows)
+
+    return step
+
+
+def _funasr(reference: Reference, window: Window, audio: Sequence[np.ndarray]) -> Callable[[int], None]:
+    cache = reference.new_cache(window)
+
+    @torch.inference_mode()
+    def step(number: int) -> None:
+        model, features = reference.model, reference.features(audio[number], cache, last=False)
+        encoded, lengths = model.encode_chunk(features, torch.tensor([features.shape[1]]), cache=cache)
+        embeddings, count, _, _ = model.calc_predictor_chunk(encoded, lengths, cache=cache, is_final=False)
+        if int(count):
+            scores, _ = model.cal_decoder_with_predictor_chunk(encoded, lengths, embeddings, count, cache=cache)
+            scores.argmax(-1).tolist()
+
+    return step
+
+
+def _report(summary: dict[str, object], name: str, took: Sequence[float], rows: int) -> None:
+    best, middle = 1000 * min(took), 1000 * median(took)
+    per_chunk = f"{best / rows:.0f} and {middle / rows:.0f} ms a chunk"
+    print(f"{name}: best {best:.0f} ms, median {middle:.0f} ms a step; {per_chunk}", flush=True)
+    summary |= {f"{name}_best_ms": round(best, 1), f"{name}_median_ms": round(middle, 1)}
