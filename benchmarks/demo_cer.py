@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -109,6 +110,8 @@ async def server(model: str, *windows: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "stream_server", "serve", "--port", "0", "--model", model, "--log-level", "warning",
         "--windows", *dict.fromkeys(windows), stdout=asyncio.subprocess.PIPE,
+        # Threads that spin while they wait are slow where others share the cores.
+        env={"OMP_WAIT_POLICY": "passive", **os.environ},
     )  # fmt: skip
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
