@@ -12,9 +12,10 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -24,6 +25,9 @@ from stream_server.config import ServeSettings
 from stream_server.engine.runner import Runner
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, ModelError, SettingsError
+
+if TYPE_CHECKING:
+    from stream_server.models.checkpoint import Model
 
 log = logging.getLogger("stream_server.app")
 
@@ -37,7 +41,7 @@ LISTEN_BACKLOG = 1024
 
 
 MOST_SLOTS = 256
-CPU_SLOTS = 64
+MOST_CPU_SLOTS = 64
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,12 +121,26 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
     dtype = choose_dtype(settings.dtype, device)
     model = load(settings.model, dtype, device)
     windows = tuple(_window(spec) for spec in settings.windows)
-    runner = ParaformerRunner(model, windows, settings.slots or (MOST_SLOTS if device != "cpu" else CPU_SLOTS))
+    runner = ParaformerRunner(model, windows, settings.slots or _slots_that_fit(model, windows))
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
     name = Path(settings.model).resolve().name if kind == "directory" else settings.model
     return runner, EngineInfo(model=name, model_kind=kind, windows=windows, slots=runner.slots, device=device,
                               dtype=str(dtype).removeprefix("torch."))
+
+
+def _slots_that_fit(model: Model, windows: Sequence[Window]) -> int:
+    """As many as fit into a quarter of the memory that is free, within what one device is good for."""
+    import torch
+
+    from stream_server.models.caches import Caches
+
+    slot = Caches(model.network.architecture, windows, 1, model.dtype, model.device).bytes_per_slot
+    if model.device.startswith("cuda"):
+        most, free = MOST_SLOTS, torch.cuda.mem_get_info(model.device)[0]
+    else:
+        most, free = MOST_CPU_SLOTS, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(most, free // 4 // slot))
 
 
 def _window(spec: str) -> Window:

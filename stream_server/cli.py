@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -150,8 +153,24 @@ def announce(address: str, info: EngineInfo) -> None:
     lines += [
         f"  window   {list(window.triple)}: text every {window.hop * 60} ms, {window.look_ahead * 60} ms looked ahead",
         f"  device   {info.device}, {info.dtype}, {info.slots} streams at once",
-        f"Try:  stream-client file samples/RECORDING.wav --url {address}/v1/stream",
+        f"Try:  {_client()} file {_recording()} --url {address}/v1/stream",
         f"      any FunASR client at {address}",
         f"      curl {address.replace('ws', 'http', 1)}/health/ready",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _client() -> str:
+    """The client's command as this shell can call it: an environment's commands are often not on its path."""
+    beside = Path(sys.executable).with_name("stream-client")
+    return "stream-client" if shutil.which("stream-client") or not beside.exists() else _from_here(beside)
+
+
+def _recording() -> str:
+    samples = Path(__file__).resolve().parents[1] / "samples"
+    return next((_from_here(path) for path in sorted(samples.glob("*.wav"))), "RECORDING.wav")
+
+
+def _from_here(path: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

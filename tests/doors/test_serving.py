@@ -60,7 +60,7 @@ def test_the_page_says_what_this_is_to_people_and_to_programs(server: Server) ->
 def test_it_says_what_it_serves_and_what_to_try(server: Server) -> None:
     said = server.log
     assert f"Ready at {server.url}" in said
-    assert all(word in said for word in ("model ", "window ", "device ", "stream-client file"))
+    assert all(word in said for word in ("model ", "window ", "device ", "file ", "--url"))
 
 
 async def test_metrics_of_all_processes_come_from_any_door(server: Server, utterance: np.ndarray) -> None:
