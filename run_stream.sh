@@ -85,8 +85,7 @@ case "$what" in
     [ $# -gt 0 ] || fail "which benchmark? ./run_stream.sh bench NAME; see $top/benchmarks"
     install bench
     cd -- "$top"
-    name=$1; shift
-    exec "$python" -m "benchmarks.$name" "$@"
+    exec "$python" -m benchmarks "$@"
     ;;
   serve)
     install serve

@@ -35,20 +35,25 @@ class SessionDefaults(Frozen):
     min_speech_ms: int = Field(100, ge=MIN_SPEECH_MS[0], le=MIN_SPEECH_MS[1],
                                description="speech shorter than this opens no segment")
     pre_roll_ms: int | None = Field(None, ge=PRE_ROLL_MS[0], le=PRE_ROLL_MS[1],
-                                    description="audio before the detected start that belongs to the segment; one hop by default")
+                                    description="audio before the detected start that belongs to the segment; one "
+                                                "hop by default")
     max_segment_ms: int = Field(30_000, ge=MAX_SEGMENT_MS[0], le=MAX_SEGMENT_MS[1],
-                                description="a segment is cut at the first pause from 80 % of this, and at this at the latest")
+                                description="a segment is cut at the first pause from 80 % of this, and at this at "
+                                            "the latest")
 
 
 class SessionLimits(Frozen):
     """What a session may take of the server."""
 
     max_buffered_s: float = Field(10.0, gt=0.5, le=120,
-                                  description="audio waiting for recognition; beyond it the door stops reading and TCP pushes back")
+                                  description="audio waiting for recognition; beyond it the door stops reading and "
+                                              "TCP pushes back")
     max_message_bytes: int = Field(4 << 20, ge=1 << 16, le=64 << 20,
-                                   description="longest message of a client; a longer one closes the connection with 1009")
+                                   description="longest message of a client; a longer one closes the connection with "
+                                               "1009")
     start_timeout_s: float = Field(30.0, gt=0, description="time for the first message; then the connection is closed")
-    idle_timeout_s: float = Field(300.0, gt=0, description="time without any message or audio; then the session is ended")
+    idle_timeout_s: float = Field(300.0, gt=0,
+                                  description="time without any message or audio; then the session is ended")
     write_timeout_s: float = Field(30.0, gt=0, description="time that a client may refuse to read; then it is closed")
 
 
@@ -58,18 +63,22 @@ class ServeSettings(Frozen):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(10095, ge=0, le=65535, description="port for WebSockets and HTTP; 0 takes a free one")
     doors: int = Field(1, ge=1, le=64, description="processes that share the port")
-    model: str = Field("demo", description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
+    model: str = Field("demo",
+                       description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="numbers the engine calculates in")
     threads: int = Field(0, ge=0, le=256, description="processor threads of the engine; 0: one per core")
-    slots: int = Field(0, ge=0, le=65536, description="streams recognised at once; 0: by the device's memory, at most 256")
+    slots: int = Field(0, ge=0, le=65536,
+                       description="streams recognised at once; 0: by the device's memory, at most 256")
     windows: tuple[WindowSpec, ...] = Field(("0,10,5", "0,8,4", "0,4,4"), min_length=1, max_length=8,
-                                            description="windows served, the default first: l,c,r in frames of 60 ms, optionally the two look-backs")
+                                            description="windows served, the default first: l,c,r in frames of 60 "
+                                                        "ms, optionally the two look-backs")
     certfile: Path | None = Field(None, description="TLS certificate (PEM); with it the port speaks wss and https")
     keyfile: Path | None = Field(None, description="key of the certificate (PEM)")
     tls: Literal["off", "auto"] = Field("off", description="`auto` makes a self-signed certificate of its own")
     drain_s: float = Field(20.0, ge=0, le=3600, description="time that sessions get to end after SIGTERM")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe message that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info",
+                                                                    description="least severe message that is logged")
     session: SessionDefaults = SessionDefaults()
     limits: SessionLimits = SessionLimits()
 

@@ -23,7 +23,7 @@ class DecoderFeedForward(nn.Module):
         self.norm = LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w_2(self.norm(F.relu(self.w_1(x))))
+        return self.w_2(self.norm(F.relu(self.w_1(x)), x.dtype))
 
 
 class MemoryBlock(nn.Module):
@@ -57,11 +57,12 @@ class DecoderLayer(nn.Module):
         self, x: Tensor, memory: Tensor, history: Tensor, past: Tensor, visible: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The tokens [B, N, D], the memory block's inputs [B, 10 + N, D], the window's keys and values [B, W, 2 D]."""
-        said = self.norm2(self.feed_forward(self.norm1(x)))
+        dtype = memory.dtype
+        said = self.norm2(self.feed_forward(self.norm1(x, dtype)), dtype)
         recent = torch.cat((history, said), 1)
         x = x + said + remember(self.self_attn.fsmn_block, recent)
         keys_values = self.src_attn.linear_k_v(memory)
-        x = x + self.src_attn(self.norm3(x), torch.cat((past, keys_values), 1), visible)
+        x = x + self.src_attn(self.norm3(x, dtype), torch.cat((past, keys_values), 1), visible)
         return x, recent, keys_values
 
 
@@ -73,8 +74,8 @@ class LastLayer(nn.Module):
         self.feed_forward = DecoderFeedForward(architecture.size, architecture.decoder_hidden)
         self.norm1 = LayerNorm(architecture.size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.feed_forward(self.norm1(x))
+    def forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.feed_forward(self.norm1(x, dtype))
 
 
 class Decoder(nn.Module):
@@ -89,11 +90,11 @@ class Decoder(nn.Module):
         self, tokens: Tensor, count: Tensor, memory: Tensor, inside: Tensor, history: Tensor, rows: Tensor,
         ring: RingStep, kept: int,
     ) -> Tensor:
-        """Scores [B, N, vocabulary] of `tokens` [B, N, D], of which a row has `count` [B].
+        """Scores [B, N, vocabulary] of `tokens` [B, N, D] in fp32, of which a row has `count` [B].
 
-        `memory` [B, W, D] is the encoder's output, there where `inside` [B, W]; its last `kept` frames go to the
-        ring. `history` [layers, slots, 10, D] is read and brought up to date at `rows` [B]: a row without a token
-        keeps what it had.
+        `memory` [B, W, D] is the encoder's output in the model's dtype, there where `inside` [B, W]; its last `kept`
+        frames go to the ring. `history` [layers, slots, 10, D] is read and brought up to date at `rows` [B]: a row
+        without a token keeps what it had.
         """
         visible = visible_keys(ring.there, inside)
         length = history.shape[2]
@@ -104,4 +105,4 @@ class Decoder(nn.Module):
             x, recent, keys_values = layer(x, memory, said.index_select(0, rows), ring.read(index), visible)
             said.index_copy_(0, rows, recent.gather(1, latest))
             ring.write(index, keys_values[:, keys_values.shape[1] - kept :])
-        return self.output_layer(self.after_norm(self.decoders3[0](x)))
+        return self.output_layer(self.after_norm(self.decoders3[0](x, memory.dtype), memory.dtype))
