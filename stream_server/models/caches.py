@@ -40,6 +40,7 @@ class RingStep:
 
     def __init__(self, frames: Tensor, rows: Tensor, targets: Tensor, written: Tensor, length: int, count: int) -> None:
         self._frames = frames
+        self.dtype = frames.dtype
         self._rows = rows
         self._targets = targets[:, None]
         self._length = length

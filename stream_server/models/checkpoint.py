@@ -30,9 +30,9 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _UNUSED = ("decoder.embed.", "ctc.", "criterion")
 """Parameters that only training uses: a checkpoint may have them."""
 
-_ALWAYS_FP32 = ("predictor.", "encoder.encoders0.0.norm1.")
-"""CIF decides when tokens fire, and the first norm takes features of some hundreds down to one: both lose most from
-rounding, and are too small to be slow."""
+_ALWAYS_FP32 = re.compile(r"predictor\.|.*norm")
+"""CIF decides when tokens fire, and norms bring sums along the layers back to one: both lose most from rounding, and
+are too small to be slow."""
 
 _RANDOM_SEED = 20061712
 _RANDOM_SHIFT, _RANDOM_SCALE = -13.0, 0.15
@@ -110,7 +110,7 @@ def _assemble(
     _check_tensors(wanted, tensors, source)
     # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
     converted = {
-        name: tensors[name].to(device, torch.float32 if name.startswith(_ALWAYS_FP32) else dtype) for name in wanted
+        name: tensors[name].to(device, torch.float32 if _ALWAYS_FP32.match(name) else dtype) for name in wanted
     }
     network.load_state_dict(converted, assign=True)
     network.frontend = Frontend(shift, scale).to(device)

@@ -20,11 +20,15 @@ def choose_device(wish: str) -> str:
 
 
 def choose_dtype(wish: str, device: str) -> torch.dtype:
-    """`auto` is bf16 where `device` multiplies it faster than fp32, else fp32."""
+    """`auto` is fp16 on CUDA, bf16 on a CPU that multiplies it, else fp32.
+
+    On CUDA both are as fast; fp16 keeps ten bits to bf16's seven and changes a tenth of the tokens. Its narrow range is
+    enough, since sums along the layers are fp32; a row that does overflow is reported, not spoken.
+    """
     if wish != "auto":
         return DTYPES[wish]
     if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.float16
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 

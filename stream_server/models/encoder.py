@@ -75,9 +75,9 @@ class EncoderLayer(nn.Module):
         self.norm2 = LayerNorm(architecture.size)
 
     def forward(self, x: Tensor, past: Tensor, inside: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        attended, keys_values = self.self_attn(self.norm1(x).to(past.dtype), past, inside, visible)
-        x = x + attended if self.residual else attended
-        return x + self.feed_forward(self.norm2(x)), keys_values
+        attended, keys_values = self.self_attn(self.norm1(x, past.dtype), past, inside, visible)
+        x = x + attended if self.residual else attended.float()
+        return x + self.feed_forward(self.norm2(x, past.dtype)), keys_values
 
 
 class Encoder(nn.Module):
@@ -94,13 +94,12 @@ class Encoder(nn.Module):
         return features * self.scale + position_encoding(position, features.shape[1], features.shape[2])
 
     def forward(self, frames: Tensor, inside: Tensor, ring: RingStep, hop: int) -> Tensor:
-        """The window's output [B, W, D], zero outside `inside` [B, W]; its first `hop` frames go to the ring.
+        """The window's output [B, W, D] in fp32, zero outside `inside` [B, W]; its first `hop` frames go to the ring.
 
         `frames` [B, W, 560] are placed features, each row's aligned to the left.
         """
         visible = visible_keys(ring.there, inside)
-        dtype = self.after_norm.weight.dtype
-        inside = inside[..., None].to(dtype)
+        inside = inside[..., None].to(ring.dtype)
         x = frames
         for index, layer in enumerate((*self.encoders0, *self.encoders)):
             x, keys_values = layer(x, ring.read(index), inside, visible)

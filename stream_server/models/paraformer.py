@@ -60,7 +60,8 @@ class Heard:
 
 
 class Paraformer(nn.Module):
-    """The network. Encoder and decoder compute in their weights' dtype; features and CIF in fp32."""
+    """The network. Matrices and memory blocks are computed in the weights' dtype; features, norms, sums along the
+    layers and CIF in fp32."""
 
     def __init__(self, architecture: Architecture, shift: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Paraformer(nn.Module):
         inside = torch.arange(window.frames, device=rows.device) < end[:, None]
         ring = caches.encoder.step(rows, position, encoder_look_back(window), hop)
         encoded = self.encoder(frames, inside, ring, hop)
-        alphas, tokens = self._fire(encoded.float(), batch, caches, hop, end)
+        alphas, tokens = self._fire(encoded, batch, caches, hop, end)
         finite = encoded.isfinite().all(-1).all(-1) & tokens.carry.isfinite()
         caches.look_ahead[rows, :ahead] = frames[:, hop:]
         caches.position[rows] = position + hop
@@ -112,7 +113,8 @@ class Paraformer(nn.Module):
         before = caches.heard[rows]
         fired = count > 0
         ring = caches.decoder.step(rows, before, length, kept, fired)
-        embeddings = heard.tokens.embeddings[:, :tokens].to(heard.encoded.dtype)
-        scores = self.decoder(embeddings, count, heard.encoded, heard.inside, caches.history, rows, ring, kept)
+        memory = heard.encoded.to(ring.dtype)
+        said = heard.tokens.embeddings[:, :tokens]
+        scores = self.decoder(said, count, memory, heard.inside, caches.history, rows, ring, kept)
         caches.heard[rows] = before + fired * kept
         return scores
