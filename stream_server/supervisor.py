@@ -85,7 +85,8 @@ class Child:
     async def _run_once(self) -> tuple[str, int]:
         news, news_fd = os.pipe()
         role = self._make_role(news_fd)
-        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
+        # Threads of the engine's that spin while they wait take the cores from the doors, and from each other.
+        environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
         self.process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "stream_server.app", role.name, stdin=asyncio.subprocess.PIPE, env=environment,
             pass_fds=(news_fd, *self._inherited), process_group=0)
