@@ -6,7 +6,6 @@ from the key and value caches; FunASR's own `l` > 0 together with caches would c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,8 +75,9 @@ def wish_from_samples(chunk_size: int, hop_size: int) -> WindowWish:
         raise _bad("hop_size", hop_size, "1 to 38400 samples at 16 kHz")
     if chunk_size < hop_size:
         raise _bad("chunk_size", chunk_size, f"at least hop_size ({hop_size} samples)")
-    hop = math.ceil(hop_size / FRAME_SAMPLES)
-    look_ahead = math.ceil((chunk_size - hop_size) / FRAME_SAMPLES)
+    # In whole numbers: a client's may be too large for a float.
+    hop = -(-hop_size // FRAME_SAMPLES)
+    look_ahead = -(-(chunk_size - hop_size) // FRAME_SAMPLES)
     if hop > LONGEST_HOP_FRAMES:
         raise _bad("hop_size", hop_size, f"at most {LONGEST_HOP_FRAMES * FRAME_SAMPLES} samples")
     if look_ahead > LONGEST_LOOK_AHEAD_FRAMES:

@@ -31,6 +31,11 @@ def refusal(dialect: NativeDialect, message: object) -> ClientError:
     return caught.value
 
 
+def test_a_size_beyond_any_float_is_out_of_range() -> None:
+    said = refusal(NativeDialect(), {**START, "chunk_size": 10**400, "hop_size": 1600})
+    assert (said.code, said.field, said.allowed) == ("bad_field", "chunk_size", "at most hop_size + 38400 samples")
+
+
 def test_a_session_from_start_to_end() -> None:
     talk = Conversation(NativeDialect())
     assert talk.text({**START, "sample_rate": 8000, "chunk_size": 14400, "hop_size": 9600, "name": "a"}) == [
