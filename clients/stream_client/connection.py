@@ -177,9 +177,13 @@ def complete_url(url: str, path: str) -> str:
     """The WebSocket address behind what a person wrote: scheme and path may be missing, http means ws."""
     if "://" not in url:
         url = f"ws://{url}"
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0
+    except ValueError:  # brackets without their pair, a port that is no number or too large
+        usable = False
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme) if usable else ""
+    if scheme not in ("ws", "wss"):
         raise ConnectionFailed(f"{url} is no address of a server; write for example ws://127.0.0.1:10095")
     return urlunsplit((scheme, parts.netloc, path if parts.path in ("", "/") else parts.path, parts.query, ""))
 

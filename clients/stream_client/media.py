@@ -37,12 +37,15 @@ async def read_blocks(path: str | Path, block_ms: int = BLOCK_MS) -> AsyncIterat
 
 def iter_blocks(path: Path, block_ms: int = BLOCK_MS) -> Iterator[bytes]:
     """`read_blocks` without asyncio."""
-    if not path.exists():
-        raise MediaError(f"{path}: there is no such file")
-    if not path.is_file():
-        raise MediaError(f"{path}: not a file")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty")
+    try:
+        if not path.exists():
+            raise MediaError(f"{path}: there is no such file")
+        if not path.is_file():
+            raise MediaError(f"{path}: not a file")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path}: the file is empty")
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({_reason(error)})") from None
     block_bytes = SAMPLE_RATE * block_ms // 1000 * SAMPLE_BYTES
     pieces = _read_raw(path, block_bytes) if path.suffix.lower() in RAW_SUFFIXES else _decode(path)
     return _cut(pieces, block_bytes)
@@ -78,9 +81,12 @@ def _cut(pieces: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
 
 
 def _read_raw(path: Path, piece_bytes: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(piece_bytes):
-            yield piece
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(piece_bytes):
+                yield piece
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({_reason(error)})") from None
 
 
 def _decode(path: Path) -> Iterator[bytes]:

@@ -243,7 +243,7 @@ def test_addresses_are_completed(written: str, meant: str) -> None:
     assert complete_url(written, "/v1/stream") == meant
 
 
-@pytest.mark.parametrize("wrong", ["ftp://host", "ws://", "://"])
+@pytest.mark.parametrize("wrong", ["ftp://host", "ws://", "://", "ws://host:70000", "ws://host:http", "ws://[::1"])
 def test_addresses_that_are_none_are_refused(wrong: str) -> None:
     with pytest.raises(ConnectionFailed, match="no address"):
         complete_url(wrong, "/")

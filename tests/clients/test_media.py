@@ -74,6 +74,7 @@ def test_empty_file_says_so(tmp_path: Path) -> None:
 
 def test_missing_file_and_directory_say_so(tmp_path: Path) -> None:
     assert "no such file" in complaint(tmp_path / "away.wav")
+    assert "cannot be read (File name too long)" in complaint(tmp_path / f"{'a' * 300}.wav")
     assert "not a file" in complaint(tmp_path)
 
 
