@@ -50,7 +50,7 @@ class Child:
         self._metrics = runtime / "metrics"
         self._on_news = on_news
         self._on_hopeless = on_hopeless
-        self._ending = False
+        self._over = asyncio.Event()
 
     async def live(self) -> None:
         """Runs the process and brings it back; returns once it has ended for good."""
@@ -58,7 +58,7 @@ class Child:
         while True:
             started = loop.time()
             name, status = await self._run_once()
-            if self._ending:
+            if self._over.is_set():
                 return
             if not self.was_ready:
                 fruitless += 1
@@ -68,12 +68,14 @@ class Child:
             if loop.time() - started > LONG_LIFE_S:
                 back_off = FIRST_BACK_OFF_S
             log.warning("%s ended with status %s; it is started again in %g s", name, status, back_off)
-            await asyncio.sleep(back_off)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), back_off)
+                return
             back_off = min(2 * back_off, LONGEST_BACK_OFF_S)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal, and does not start the process again."""
-        self._ending = True
+        self._over.set()
         self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:
