@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -110,8 +109,6 @@ async def server(model: str, *windows: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "stream_server", "serve", "--port", "0", "--model", model, "--log-level", "warning",
         "--windows", *dict.fromkeys(windows), stdout=asyncio.subprocess.PIPE,
-        # Threads that spin while they wait are slow where others share the cores.
-        env={"OMP_WAIT_POLICY": "passive", **os.environ},
     )  # fmt: skip
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -156,7 +153,3 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", default="demo", help="demo, or a directory (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="only the line at the end")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

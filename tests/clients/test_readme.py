@@ -48,8 +48,6 @@ def place() -> Iterator[dict[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     environment = {
-        # Threads that spin while they wait are slow where other tests share the cores.
-        "OMP_WAIT_POLICY": "passive",
         **os.environ,
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         "STREAM_SERVER_PORT": port,
