@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 EXIT_SETTINGS = 2
 ENVIRONMENT_PREFIX = "STREAM_SERVER_"
 LISTS = ("windows",)
+PATTERNS = {
+    "windows": "0,HOP,LOOK_AHEAD in frames of 60 ms as 0,10,5, with the two look-backs or without: 0,10,5,4,1",
+    "device": "auto, cpu, cuda or cuda:NUMBER",
+}
+"""What people are told of the settings that have to match a regular expression."""
 
 
 class Option(NamedTuple):
@@ -96,9 +102,14 @@ def _put(values: dict[str, object], path: tuple[str, ...], value: object) -> Non
 
 def _in_one_line(error: ValidationError, named: Mapping[tuple[str, ...], str]) -> str:
     said = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
+        if any(other["loc"][:-1] == problem["loc"] for other in problems if other["loc"]):
+            continue  # what is wrong with a list without its wrong items says nothing more
         path = tuple(part for part in problem["loc"] if isinstance(part, str))
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "string_pattern_mismatch":
+            message = f"needed {PATTERNS[path[-1]]}"
         if path:
             message = f"{named.get(path, '.'.join(path))} {problem['input']!r}: {message}"
         said.append(message)
@@ -136,12 +147,14 @@ def _serve(settings: ServeSettings) -> int:
     logs.configure("supervisor", settings.log_level)
     print(f"stream-server {__version__}: starting model {settings.model}; the engine loads and warms up",
           file=sys.stderr, flush=True)
-    return asyncio.run(Supervisor(settings, announce).run())
+    return asyncio.run(Supervisor(settings, partial(announce, self_signed=settings.tls == "auto")).run())
 
 
-def announce(address: str, info: EngineInfo) -> None:
+def announce(address: str, info: EngineInfo, self_signed: bool = False) -> None:
     """Says that the server is ready, what it serves, and what to try."""
     window = info.windows[0]
+    # No program trusts a certificate that only this server knows.
+    trusting, curl = (" --insecure", "curl -k") if self_signed else ("", "curl")
     lines = [f"Ready at {address}"]
     if info.model_kind == "demo":
         lines.append("  model    demo: a DEMONSTRATION, small and trained on synthetic speech; it understands little. "
@@ -153,9 +166,9 @@ def announce(address: str, info: EngineInfo) -> None:
     lines += [
         f"  window   {list(window.triple)}: text every {window.hop * 60} ms, {window.look_ahead * 60} ms looked ahead",
         f"  device   {info.device}, {info.dtype}, {info.slots} streams at once",
-        f"Try:  {_client()} file {_recording()} --url {address}/v1/stream",
+        f"Try:  {_client()} file {_recording()} --url {address}/v1/stream{trusting}",
         f"      any FunASR client at {address}",
-        f"      curl {address.replace('ws', 'http', 1)}/health/ready",
+        f"      {curl} {address.replace('ws', 'http', 1)}/health/ready",
     ]
     print("\n".join(lines), flush=True)
 

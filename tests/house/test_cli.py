@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from stream_server import __version__
-from stream_server.cli import main
+from stream_server.audio.windows import DEFAULT_WINDOWS
+from stream_server.cli import announce, main, read_settings
+from stream_server.engine.wire import EngineInfo
+from stream_server.errors import SettingsError
 
 
 def run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -45,6 +48,26 @@ def test_help_names_every_kind_of_setting(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_wrong_setting() -> None:
     assert "--doors '0'" in complaint(run("serve", "--doors", "0"))
+
+
+@pytest.mark.parametrize(("flag", "value", "told"), [
+    ("--windows", "1,2,3", "--windows '1,2,3': needed 0,HOP,LOOK_AHEAD in frames of 60 ms as 0,10,5, "
+                           "with the two look-backs or without: 0,10,5,4,1"),
+    ("--device", "gpu", "--device 'gpu': needed auto, cpu, cuda or cuda:NUMBER"),
+])
+def test_a_setting_of_a_wrong_form_is_told_once_and_in_words(flag: str, value: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({flag.removeprefix("--"): [value] if flag == "--windows" else value}, {})
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("self_signed", [False, True])
+def test_what_to_try_works_as_printed_with_a_certificate_of_our_own(self_signed: bool,
+                                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    info = EngineInfo(model="demo", model_kind="demo", windows=DEFAULT_WINDOWS, slots=4, device="cpu", dtype="float32")
+    announce("wss://127.0.0.1:1", info, self_signed)
+    said = capsys.readouterr().out
+    assert ("--insecure" in said) == ("curl -k https://127.0.0.1:1/" in said) == self_signed
 
 
 def test_a_taken_port() -> None:

@@ -36,7 +36,7 @@ def test_windows_are_separated_by_spaces_in_the_environment() -> None:
     ({}, {"STREAM_SERVER_PORT": "x"}, "STREAM_SERVER_PORT 'x': Input should be a valid integer"),
     ({"session__vad": "loud"}, {}, "--session-vad 'loud': Input should be 'webrtc' or 'none'"),
     ({"certfile": "a.pem"}, {}, "certfile and keyfile go together"),
-    ({"windows": ["10,5"]}, {}, "--windows '10,5': String should match pattern"),
+    ({"windows": ["10,5"]}, {}, "--windows '10,5': needed 0,HOP,LOOK_AHEAD in frames of 60 ms"),
 ])
 def test_a_wrong_setting_is_told_in_one_line(given: dict, environment: dict, message: str) -> None:
     with pytest.raises(SettingsError) as raised:
