@@ -111,6 +111,8 @@ class Driver:
             while True:
                 data = await self._link.receive()
                 self._heard_at = self._loop.time()
+                # The server may have begun to end meanwhile: what comes then is too late, but no client's mistake.
+                await self._until_wanted()
                 await self._handle(data)
                 await self._until_wanted()
         except LinkLost:

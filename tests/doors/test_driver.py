@@ -320,6 +320,20 @@ async def test_at_the_end_of_the_server_open_segments_get_their_finals() -> None
     assert d.link.closed == (1001, "the server is going away")
 
 
+async def test_a_client_that_speaks_while_the_server_ends_is_not_blamed_for_it() -> None:
+    async with door() as d:
+        d.link.say(PUSH_TO_TALK, HOP)
+        await d.until(lambda: len(d.engine.chunks) == 1)
+        draining = asyncio.create_task(d.reception.drain(5))
+        await asyncio.sleep(0)
+        d.link.say(HOP)
+        await asyncio.sleep(0.05)
+        await d.answer_all()
+        await draining
+    assert "error" not in d.link.kinds()
+    assert d.link.kinds()[-2:] == ["final", "ended"]
+
+
 async def test_at_the_end_of_the_server_nobody_is_waited_for_longer_than_said() -> None:
     async with door() as d:
         d.link.say(PUSH_TO_TALK, HOP)
