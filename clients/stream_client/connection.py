@@ -82,6 +82,7 @@ class Stream:
         self._dialect = dialect
         self._url = url
         self._events: deque[Event] = deque()
+        self._stopped = False
 
     async def send(self, audio: bytes) -> None:
         """Send 16 kHz mono 16 bit audio; waits where the server does not keep up."""
@@ -94,17 +95,21 @@ class Stream:
 
     async def stop(self) -> None:
         """No more audio: the last finals come, then the events end."""
+        self._stopped = True
         await self._write(self._dialect.close())
 
     async def transcribe(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
         """Send all blocks, then stop; yields the events meanwhile and until the end.
 
         An error of `blocks` is raised after the last event, so that what was sent before it is still recognised.
+        Raises ConnectionFailed where the server ends the session before all blocks were sent.
         """
         sender = asyncio.create_task(self._send_all(blocks), name="stream-client sender")
         try:
             async for event in self:
                 yield event
+            if not self._stopped:
+                raise ConnectionFailed(f"{self._url} ended the session before all audio was sent")
             error = await sender
         finally:
             sender.cancel()

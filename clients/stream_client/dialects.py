@@ -13,6 +13,10 @@ from stream_client.events import Ended, Event, Final, Partial, Problem, Ready, f
 from stream_client.wishes import SAMPLE_BYTES, SAMPLE_RATE, Wishes
 
 
+GOES_ON = ("bad_audio", "engine_failed")
+"""Errors of stream-server that end no session, in FunASR's protocol too."""
+
+
 class Dialect(Protocol):
     """One connection's protocol. Raises ServerError for what ends the session."""
 
@@ -132,9 +136,13 @@ class FunasrDialect:
 
     def receive(self, text: str) -> list[Event]:
         fields = _object(text)
-        if fields.get("error"):
-            raise _funasr_error(fields["error"])
         events = self._recognised(fields)
+        if fields.get("error"):
+            error = _funasr_error(fields["error"])
+            if error.code not in GOES_ON:
+                raise error
+            events.append(Problem(code=error.code, message=error.message, field=error.field, value=error.value,
+                                  allowed=error.allowed))
         if self._closing and fields.get("is_end"):
             events.append(self.give_up())
         elif self._closing and fields.get("is_final"):

@@ -24,6 +24,7 @@ class Script:
     hops_per_segment: int = 3
     refuse: dict[str, object] | None = None
     close_after_bytes: int | None = None
+    end_after_bytes: int | None = None
     close_code: int = 1011
     read_pause_s: float = 0.0
     partials_per_message: int = 0
@@ -63,6 +64,9 @@ async def _native(connection: ServerConnection, script: Script) -> None:
     async for message in connection:
         if isinstance(message, bytes):
             await recogniser.hear(message)
+            if script.end_after_bytes is not None and recogniser.heard >= script.end_after_bytes:
+                await _send(connection, type="ended")
+                return
             if script.close_after_bytes is not None and recogniser.heard >= script.close_after_bytes:
                 await connection.close(script.close_code, "the engine is away")
                 return

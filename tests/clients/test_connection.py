@@ -52,6 +52,21 @@ async def test_a_session_from_ready_to_ended() -> None:
     assert events[-1].received_ms == 35 * 60
 
 
+async def test_a_session_that_the_server_ends_early_is_no_success() -> None:
+    events: list[Event] = []
+    async with scripted_server(Script(end_after_bytes=10 * len(BLOCK))) as url:
+        with pytest.raises(ConnectionFailed, match="ended the session before all audio was sent"):
+            async for event in transcribe(endless_blocks(), url=url):
+                events.append(event)
+    assert isinstance(events[-1], Ended)
+
+
+async def endless_blocks() -> AsyncIterator[bytes]:
+    while True:
+        yield BLOCK
+        await asyncio.sleep(0.001)
+
+
 async def test_send_flush_and_stop_by_hand() -> None:
     script = Script()
     async with scripted_server(script) as url, connect(url, wishes=Wishes(name="call 7")) as stream:

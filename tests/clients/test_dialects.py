@@ -106,6 +106,16 @@ def test_funasr_without_acknowledgement_is_given_time() -> None:
     assert dialect.patience_s == FunasrDialect.GRACE_S
 
 
+def test_funasr_error_that_ends_nothing_is_an_event() -> None:
+    dialect = FunasrDialect(Wishes())
+    dialect.close()
+    error = {"code": "bad_audio", "message": "half a sample", "field": "audio"}
+    said = dialect.receive(json.dumps({"mode": "2pass-offline", "text": "", "is_final": False, "error": error}))
+    assert said == [Problem(code="bad_audio", message="half a sample", field="audio")]
+    assert dialect.receive(json.dumps({"mode": "2pass-offline", "text": "", "is_final": True, "is_end": True})) == [
+        Ended(received_ms=0)]
+
+
 @pytest.mark.parametrize("error", ["no model", {"code": "bad_field", "message": "no model", "field": "x"}])
 def test_funasr_error_is_raised(error: object) -> None:
     with pytest.raises(ServerError, match="no model"):
