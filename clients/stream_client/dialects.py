@@ -12,7 +12,6 @@ from stream_client.errors import ServerError
 from stream_client.events import Ended, Event, Final, Partial, Problem, Ready, from_fields
 from stream_client.wishes import SAMPLE_BYTES, SAMPLE_RATE, Wishes
 
-
 GOES_ON = ("bad_audio", "engine_failed")
 """Errors of stream-server that end no session, in FunASR's protocol too."""
 
