@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 from stream_client.errors import MicrophoneError
@@ -37,13 +38,16 @@ class Microphone:
             self._stopped = True
             self._blocks.put_nowait(None)
 
-    def _open(self) -> Any:
+    def _open(self) -> ExitStack:
         sounddevice = load_sounddevice()
+        # Entering starts the stream, which may fail as well: another program may hold the device.
+        started = ExitStack()
         try:
-            return sounddevice.RawInputStream(
+            started.enter_context(sounddevice.RawInputStream(
                 samplerate=SAMPLE_RATE, blocksize=BLOCK_SAMPLES, channels=1, dtype="int16",
                 device=self._device, callback=self._heard,
-            )  # fmt: skip
+            ))  # fmt: skip
+            return started
         except (sounddevice.PortAudioError, ValueError) as error:
             raise MicrophoneError(
                 f"no microphone can be opened ({error}); connect one, or choose another with --device"

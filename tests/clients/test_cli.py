@@ -24,8 +24,9 @@ class PortAudioError(Exception): pass
 class RawInputStream:
     def __init__(self, samplerate, blocksize, channels, dtype, device, callback):
         if device == 9: raise PortAudioError("Error querying device 9")
-        self.callback, self.over = callback, threading.Event()
+        self.callback, self.over, self.device = callback, threading.Event(), device
     def __enter__(self):
+        if self.device == 8: raise PortAudioError("Device 8 unavailable")
         threading.Thread(target=self.run, daemon=True).start()
     def run(self):
         while not self.over.wait(0.005): self.callback(memoryview(bytes(1920)), 960, None, None)
@@ -215,6 +216,10 @@ async def test_no_microphone_is_one_sentence(fake_microphone: Path, tmp_path: Pa
     broken = await client("mic", "--device", "9", path=fake_microphone)
     assert (broken.code, broken.err.count("\n")) == (1, 1)
     assert "no microphone can be opened (Error querying device 9)" in broken.err
+
+    taken = await client("mic", "--device", "8", path=fake_microphone)
+    assert (taken.code, taken.err.count("\n")) == (1, 1)
+    assert "no microphone can be opened (Device 8 unavailable)" in taken.err
 
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "sounddevice.py").write_text("raise ImportError")
