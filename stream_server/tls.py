@@ -38,7 +38,11 @@ def state_directory() -> Path:
     """Where the server keeps what must outlive it; made with mode 0700."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     directory = Path(base) / "stream-server"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--tls auto cannot keep its certificate in {directory}: {error.strerror}; "
+                            "name another place in XDG_STATE_HOME") from None
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SettingsError(f"state directory {directory} is not a directory of this user")

@@ -57,6 +57,13 @@ def test_the_state_directory_is_private(tmp_path: Path, monkeypatch: pytest.Monk
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def test_a_state_directory_that_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(SettingsError, match="cannot keep its certificate in .*: Not a directory; name another place"):
+        tls.state_directory()
+
+
 def test_the_own_certificate_is_trusted_by_whoever_pins_it(tmp_path: Path) -> None:
     certfile, _ = tls.own_certificate(tmp_path, "127.0.0.1")
     assert ssl.create_default_context(cafile=str(certfile)).get_ca_certs() == []
