@@ -66,7 +66,7 @@ async def _run_file(path: str, arguments: argparse.Namespace, wishes: Wishes, re
         paced = blocks if arguments.fast else real_time(blocks)
         await _recognise(paced, path, arguments, called(wishes, path), report, shown_as)
     except StreamClientError as error:
-        report.error(error, path)
+        report.error(error, path, shown_as)
         return False
     return True
 
@@ -79,7 +79,7 @@ async def _run_microphone(arguments: argparse.Namespace, wishes: Wishes, report:
             report.note("listening; Ctrl-C ends")
             await _recognise(blocks, "microphone", arguments, wishes, report, "")
     except StreamClientError as error:
-        report.error(error, "microphone")
+        report.error(error, "microphone", "")
         return FAILED
     if microphone.dropped:
         report.note(f"the server was too slow: {microphone.dropped} blocks of 60 ms were not sent")

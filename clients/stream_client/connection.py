@@ -226,7 +226,10 @@ async def _open_socket(url: str, dialect: Dialect, context: ssl.SSLContext | Non
     except (OSError, TimeoutError) as error:
         raise ConnectionFailed(f"no server answers at {url} ({_reason(error)}); {HOW_TO_START}") from None
     except (websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:
-        raise ConnectionFailed(f"{url} does not answer as a speech recognition server ({_reason(error)})") from None
+        advice = "" if context is not None else "; if it speaks TLS, write wss:// instead of ws://"
+        raise ConnectionFailed(
+            f"{url} does not answer as a speech recognition server ({_reason(error)}){advice}"
+        ) from None
 
 
 def _refused(refusal: websockets.InvalidStatus, url: str) -> StreamClientError:

@@ -190,7 +190,8 @@ def _funasr_error(error: object) -> ServerError:
     if not isinstance(error, dict):
         return ServerError("funasr", str(error))
     code, message = str(error.get("code", "funasr")), str(error.get("message", "the server could not do this"))
-    return ServerError(code, message, field=error.get("field"), value=error.get("value"), allowed=error.get("allowed"))
+    return ServerError(code, message, field=error.get("field"), value=error.get("value"), allowed=error.get("allowed"),
+                       retry_after_s=error.get("retry_after_s"))
 
 
 def _times(fields: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -27,7 +27,7 @@ class Report(Protocol):
     def note(self, text: str) -> None:
         """Something that a person at the keyboard should know now."""
 
-    def error(self, error: StreamClientError, source: str) -> None:
+    def error(self, error: StreamClientError, source: str, shown_as: str) -> None:
         """Why the source was not recognised, or not to its end."""
 
 
@@ -54,8 +54,9 @@ class TextReport:
         self._terminal.clear()
         print(text, file=self._err, flush=True)
 
-    def error(self, error: StreamClientError, source: str) -> None:
-        self.note(f"stream-client: {error}")
+    def error(self, error: StreamClientError, source: str, shown_as: str) -> None:
+        about = f"{shown_as}: " if shown_as and shown_as not in str(error) else ""
+        self.note(f"stream-client: {about}{error}")
 
 
 class JsonReport:
@@ -76,7 +77,7 @@ class JsonReport:
     def note(self, text: str) -> None:
         pass
 
-    def error(self, error: StreamClientError, source: str) -> None:
+    def error(self, error: StreamClientError, source: str, shown_as: str) -> None:
         fields: dict[str, object] = {"type": "error", "code": "client", "message": str(error)}
         if isinstance(error, ServerError):
             fields |= {"code": error.code, "message": error.message, "field": error.field, "value": error.value,

@@ -140,6 +140,17 @@ async def test_files_together_are_named(speech: Path, tmp_path: Path) -> None:
     assert sorted(outcome.out.splitlines()) == sorted([f"{other}: {line}", f"{speech}: {line}"])
 
 
+async def test_of_files_together_those_that_fail_are_named(speech: Path, tmp_path: Path) -> None:
+    other = write_audio(tmp_path / "other.wav", "pcm_s16le", seconds=0.2)
+    full = {"code": "overloaded", "message": "full", "fatal": True, "retry_after_s": 5}
+    async with scripted_server(Script(refuse=full)) as url:
+        outcome = await client("file", speech, other, tmp_path / "away.wav", "--fast", "--together", "--url", url)
+    assert outcome.code == 1
+    assert sorted(outcome.err.splitlines()) == sorted([
+        f"stream-client: {other}: full; try again in 5 s", f"stream-client: {speech}: full; try again in 5 s",
+        f"stream-client: {tmp_path}/away.wav: there is no such file"])
+
+
 async def test_real_time_takes_as_long_as_the_speech(tmp_path: Path) -> None:
     short = write_audio(tmp_path / "short.wav", "pcm_s16le", seconds=0.9)
     async with scripted_server(Script()) as url:

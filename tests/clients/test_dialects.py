@@ -106,6 +106,12 @@ def test_funasr_without_acknowledgement_is_given_time() -> None:
     assert dialect.patience_s == FunasrDialect.GRACE_S
 
 
+def test_funasr_error_says_when_to_come_back() -> None:
+    error = {"code": "overloaded", "message": "full", "retry_after_s": 5}
+    with pytest.raises(ServerError, match="full; try again in 5 s"):
+        FunasrDialect(Wishes()).receive(json.dumps({"mode": "2pass-offline", "is_final": True, "error": error}))
+
+
 def test_funasr_error_that_ends_nothing_is_an_event() -> None:
     dialect = FunasrDialect(Wishes())
     dialect.close()
