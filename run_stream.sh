@@ -79,7 +79,8 @@ case "$what" in
   test)
     install test
     cd -- "$top"
-    exec "$python" -m pytest "$@"
+    "$python" -m pytest "$@" || exit
+    say "all is well; next: ./run_stream.sh serves the demonstration model"
     ;;
   bench)
     [ $# -gt 0 ] || fail "which benchmark? ./run_stream.sh bench NAME; see $top/benchmarks"

@@ -186,7 +186,8 @@ class _Door:
         self._health = Health()
         self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits)
         self._client = EngineClient(engine_endpoint(Path(self._role.runtime)), self._role.name,
-                                    on_hypothesis=self._reception.receive_hypothesis, on_lost=self._engine_lost,
+                                    on_hypothesis=self._reception.receive_hypothesis,
+                                    on_refused=self._reception.engine_refused, on_lost=self._engine_lost,
                                     on_ready=self._engine_ready)
         self._reception.engine = self._client
         stop = self._stop_event()

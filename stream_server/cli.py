@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import os
 import shlex
 import shutil
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; its exit status."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
+    for remark in misspelt(os.environ):
+        print(f"stream-server: {remark}", file=sys.stderr)
     try:
         if parsed.command == "serve":
             return _serve(read_settings(vars(parsed), os.environ))
@@ -92,6 +95,15 @@ def read_settings(given: Mapping[str, object], environment: Mapping[str, str]) -
         return ServeSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_in_one_line(error, named)) from None
+
+
+def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
+    """What to say of variables that look like a setting and are none; only said, as others' may begin alike too."""
+    known = {option.variable for option in options()}
+    for variable in sorted(environment):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
+            for nearest in difflib.get_close_matches(variable, known, 1, cutoff=0.85):
+                yield f"the variable {variable} is no setting and is ignored; did you mean {nearest}?"
 
 
 def _put(values: dict[str, object], path: tuple[str, ...], value: object) -> None:

@@ -106,6 +106,12 @@ class Driver:
         """The engine can be used again."""
         self._tell(lambda session: session.receive_engine_back())
 
+    def engine_refused(self, message: str) -> None:
+        """The engine came back without room for this session: others were quicker."""
+        if self._session is not None:
+            self._refuse(Overloaded(message))
+            self._progress.set()
+
     async def _read(self) -> None:
         try:
             while True:

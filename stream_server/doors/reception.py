@@ -67,6 +67,11 @@ class Reception:
         if driver is not None:
             driver.receive_hypothesis(hypothesis)
 
+    def engine_refused(self, session_id: str, message: str) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
+            driver.engine_refused(message)
+
     def engine_lost(self) -> None:
         for driver in list(self._drivers):
             driver.engine_lost()

@@ -251,6 +251,20 @@ async def test_without_room_a_client_is_told_when_to_come_back(refusal: Exceptio
     assert d.link.closed == closed
 
 
+async def test_a_session_that_finds_no_room_after_the_engines_restart_is_told_so_once() -> None:
+    async with door() as d:
+        d.link.say(PUSH_TO_TALK)
+        await d.until(lambda: d.link.kinds() == ["ready"])
+        session, = d.engine.admitted
+        d.reception.engine_lost()
+        d.reception.engine_refused(session, "all 8 places of the engine are taken")
+        d.reception.engine_back()
+        await d.until(lambda: d.link.closed is not None)
+        assert d.link.kinds() == ["ready", "error"]
+        assert d.link.received[-1]["code"] == "overloaded"
+        assert d.link.closed[0] == 1013
+
+
 async def test_an_error_of_our_own_is_told_as_such_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with door() as d:
         d.engine.refusal = ZeroDivisionError("on purpose")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_server.cli import options, read_settings
+from stream_server.cli import misspelt, options, read_settings
 from stream_server.config import ServeSettings
 from stream_server.errors import SettingsError
 from tests.house import settings_page
@@ -25,6 +25,12 @@ def test_flags_win_over_the_environment() -> None:
     settings = read_settings({"port": "2", "session__end_silence_ms": "500"}, environment)
     assert (settings.port, settings.doors) == (2, 3)
     assert (settings.session.end_silence_ms, settings.limits.idle_timeout_s) == (500, 7.0)
+
+
+def test_a_misspelt_variable_is_remarked_upon_and_anothers_is_not() -> None:
+    environment = {"STREAM_SERVER_TSL": "auto", "STREAM_SERVER_PORT": "1", "STREAM_SERVER_SERVICE_HOST": "x"}
+    remarks = list(misspelt(environment))
+    assert remarks == ["the variable STREAM_SERVER_TSL is no setting and is ignored; did you mean STREAM_SERVER_TLS?"]
 
 
 def test_windows_are_separated_by_spaces_in_the_environment() -> None:
