@@ -5,9 +5,12 @@ ends.  It keeps its voice in global variables, so every process synthesises for 
 """
 
 import ctypes
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -128,9 +131,8 @@ class _Espeak:
         return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
-def _synthesise(job: tuple[str, Voice]) -> Utterance:
+def _synthesise(text: str, voice: Voice) -> Utterance:
     """Speak a text (with `，` for pauses), without silence before the first and after the last character."""
-    text, voice = job
     samples, spans = _Espeak().say(text, voice)
     written = texts.spoken(text)
     if len(spans) != len(written):
@@ -144,14 +146,39 @@ def _synthesise(job: tuple[str, Voice]) -> Utterance:
     return Utterance(sound.astype(np.int16), written, times.astype(np.int32), voice)
 
 
+def _synthesise_into(pipe: Connection, text: str, voice: Voice) -> None:
+    pipe.send(_synthesise(text, voice))
+    pipe.close()
+
+
+def _receive(pipe: Connection, process: BaseProcess) -> Utterance:
+    try:
+        utterance: Utterance = pipe.recv()
+    except EOFError:
+        raise RuntimeError("espeak-ng failed; its process has said why") from None
+    process.join()
+    return utterance
+
+
 def synthesise(jobs: Iterable[tuple[str, Voice]], processes: int = 1) -> Iterator[Utterance]:
-    """Speak each (text, voice).
+    """Speak each (text, voice), `processes` at a time.
 
     Every one in a process of its own: espeak-ng goes on from where the last voice's flutter was, so only a
-    fresh one says the same thing for the same job, whatever was said before.
+    fresh one says the same thing for the same job, whatever was said before.  (No pool: its threads and
+    forking without end do not go together.)
     """
-    with get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        yield from pool.imap(_synthesise, jobs)
+    context = get_context("fork")
+    running: deque[tuple[Connection, BaseProcess]] = deque()
+    for text, voice in jobs:
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_synthesise_into, args=(theirs, text, voice), daemon=True)
+        process.start()
+        theirs.close()
+        running.append((ours, process))
+        if len(running) >= processes:
+            yield _receive(*running.popleft())
+    while running:
+        yield _receive(*running.popleft())
 
 
 def train_voice(random: Random) -> Voice:
