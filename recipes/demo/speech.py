@@ -147,6 +147,8 @@ def _synthesise(text: str, voice: Voice) -> Utterance:
 
 
 def _synthesise_into(pipe: Connection, text: str, voice: Voice) -> None:
+    # Breath and flutter come from the C library's random numbers, which a fork goes on with where its parent was.
+    ctypes.CDLL(None).srand(1)
     pipe.send(_synthesise(text, voice))
     pipe.close()
 
