@@ -36,6 +36,10 @@ class Plan:
         done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
         return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
+    def drift_weight_at(self, step: int) -> float:
+        """How much the running sum's error counts: little while the network learns to hear, then ever more."""
+        return 0.2 + 0.8 * step / self.steps
+
     def guidance_at(self, step: int) -> float:
         """The share of utterances whose characters are cut at the true places."""
         return min(1.0, max(0.0, (3 * self.guided - step) / (2 * self.guided)))
@@ -49,7 +53,7 @@ class Trainee(nn.Module):
         self.model = StreamingParaformer(size)
         self.hint = nn.Linear(size.size, size.vocabulary)
 
-    def forward(self, batch: Batch, guidance: float) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, guidance: float, drift_weight: float) -> dict[str, Tensor]:
         """The losses of a batch."""
         layout = batch.layout
         memory, hidden, alphas = self.model.encode(batch.features, layout)
@@ -65,7 +69,7 @@ class Trainee(nn.Module):
         return {
             "text": text,
             "hint": hint,
-            "mass": self._mass_loss(alphas, batch, there),
+            "mass": self._mass_loss(alphas, batch, there, drift_weight),
             "errors": (scores[known].argmax(-1) != batch.labels[known]).float().mean(),
         }
 
@@ -85,12 +89,12 @@ class Trainee(nn.Module):
         return torch.where(guided, true, scaled)
 
     @staticmethod
-    def _mass_loss(alphas: Tensor, batch: Batch, there: Tensor) -> Tensor:
+    def _mass_loss(alphas: Tensor, batch: Batch, there: Tensor, drift_weight: float) -> Tensor:
         """How far the running sum is from the true one, and each position's mass from the true mass."""
         true = batch.mass.diff(dim=1, prepend=torch.zeros(len(alphas), 1)).clamp_min(0)
         sums = functional.smooth_l1_loss(alphas.cumsum(1)[there], true.cumsum(1)[there], beta=0.1)
         each = (alphas - true)[there].abs().mean()
-        return 0.2 * sums + 2.0 * each
+        return drift_weight * sums + 2.0 * each
 
 
 @dataclass
@@ -137,7 +141,7 @@ def fresh_state(size: Size, plan: Plan) -> State:
 def _take_step(state: State, batch: Batch, plan: Plan) -> dict[str, float]:
     for group in state.optimizer.param_groups:
         group["lr"] = plan.rate_at(state.step)
-    losses = state.trainee(batch, plan.guidance_at(state.step))
+    losses = state.trainee(batch, plan.guidance_at(state.step), plan.drift_weight_at(state.step))
     total = losses["text"] + 0.4 * losses["hint"] + losses["mass"]
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()
