@@ -9,15 +9,17 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from stream_server import __version__, logs
+from stream_server.bench import commands as bench
 from stream_server.config import ServeSettings
 from stream_server.errors import SettingsError, StreamServerError
 
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command == "doctor":
             from stream_server.doctor import examine
             return examine(read_settings(vars(parsed), os.environ))
+        if parsed.command == "bench":
+            return bench.measure(read_settings(vars(parsed), os.environ, bench.DEFAULTS), parsed)
     except StreamServerError as error:
         print(f"stream-server: {error}", file=sys.stderr)
         return EXIT_SETTINGS
@@ -77,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_SETTINGS
 
 
-def read_settings(given: Mapping[str, object], environment: Mapping[str, str]) -> ServeSettings:
-    """The settings of flags, then of the environment, then the defaults. Raises SettingsError in one line."""
-    values: dict[str, object] = {}
+def read_settings(given: Mapping[str, object], environment: Mapping[str, str],
+                  defaults: Mapping[str, object] = MappingProxyType({})) -> ServeSettings:
+    """The settings of flags, then of the environment, then `defaults`, then serve's own. Raises SettingsError in one
+    line."""
+    values: dict[str, object] = dict(defaults)
     named: dict[tuple[str, ...], str] = {}
     for option in options():
         value = given.get("__".join(option.path))
@@ -138,15 +144,24 @@ def _parser() -> argparse.ArgumentParser:
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=f"Each option may also be given in the environment: --host as {ENVIRONMENT_PREFIX}HOST.",
             allow_abbrev=False)
-        for option in options():
-            command.add_argument(
-                option.flag, dest="__".join(option.path), metavar=option.path[-1].upper(), help=_help(option),
-                **({"nargs": "+"} if option.path[-1] in LISTS else {}))
+        _add_settings(command, tuple(ServeSettings.model_fields), {})
+    measuring = commands.add_parser("bench", help="measure this server on this machine",
+                                    description="Measures this server on this machine.")
+    bench.add_measurements(measuring, partial(_add_settings, defaults=bench.DEFAULTS))
     return parser
 
 
-def _help(option: Option) -> str:
-    default = option.field.get_default(call_default_factory=True)
+def _add_settings(command: argparse.ArgumentParser, names: Collection[str], defaults: Mapping[str, object]) -> None:
+    """Options for the settings, and groups of settings, of these names; `defaults` are only said."""
+    for option in options():
+        if option.path[0] in names:
+            command.add_argument(
+                option.flag, dest="__".join(option.path), metavar=option.path[-1].upper(),
+                help=_help(option, defaults), **({"nargs": "+"} if option.path[-1] in LISTS else {}))
+
+
+def _help(option: Option, defaults: Mapping[str, object]) -> str:
+    default = defaults.get(option.path[-1], option.field.get_default(call_default_factory=True))
     if isinstance(default, tuple):
         default = " ".join(default)
     ending = "" if default is None else f" (default: {default})"

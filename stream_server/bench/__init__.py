@@ -1,0 +1,1 @@
+"""Measuring this server on this machine: steps without sockets, and sockets under load."""

@@ -1,0 +1,174 @@
+"""`stream-server bench engine`: what a step costs, and how many streams one engine carries in real time."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stream_server import logs
+from stream_server.bench.open_loop import Held, hold
+from stream_server.bench.report import json_line, percentile, table
+from stream_server.bench.search import PRECISION, most
+from stream_server.bench.speech import Speech
+from stream_server.bench.steps import Bucket, Measured, judge, measure
+from stream_server.bench.subject import Subject, make_subject
+from stream_server.config import ServeSettings
+from stream_server.errors import SettingsError
+from stream_server.units import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from stream_server.bench.ceilings import Copy, Product
+
+PROBE_S = 8.0
+"""How long a number of streams is tried in the search; what it finds is then held for the whole time."""
+
+FIRST_GUESS = 0.6
+"""Of the rate of full batches: streams at random phases fill their batches less well, and need some slack."""
+
+LAG_MS = {"cpu": 300.0, "cuda": 100.0}
+
+
+def run(settings: ServeSettings, options: argparse.Namespace) -> int:
+    """Measures and prints; the exit status. Raises StreamServerError where nothing can be measured."""
+    from stream_server.bench.plot import check_plotting
+
+    logs.configure("bench", "warning")
+    if options.plot:
+        check_plotting()
+    speech = Speech(options.audio)
+    say = _progress(options.json)
+    say(f"model {settings.model}: loading and warming up")
+    subject = make_subject(settings)
+    buckets = _fitting(options.buckets, subject)
+    lag_ms = options.lag_ms or LAG_MS[subject.info.device.partition(":")[0]]
+    product, copy = _ceilings(subject, say)
+    say(f"steps of {', '.join(map(str, buckets))} chunks for {options.seconds:g} s, window {subject.window}, "
+        f"{speech.seconds:.0f} s of speech")
+    measured = measure(subject, speech, buckets, options.seconds, product, copy)
+    judged = judge(subject, measured, product, copy)
+    _print_steps(subject, measured, judged, options.json)
+    tried, held = _streams(subject, speech, judged, lag_ms, options, say)
+    _print_streams(tried, held, lag_ms, options.json)
+    if options.plot:
+        _draw(options.plot, subject, judged, [*tried, held], lag_ms)
+        say(f"drawn: {options.plot}")
+    print(_summary(subject, judged, held, lag_ms, options.json))
+    return 0
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    """Says what is being done, on standard error where standard output is JSON."""
+    return lambda text: print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
+
+
+def _fitting(buckets: Sequence[int], subject: Subject) -> list[int]:
+    slots = subject.info.slots
+    if max(buckets) > slots:
+        raise SettingsError(f"--buckets {max(buckets)}: there are {slots} slots; give at most {slots}, or more --slots")
+    return sorted(set(buckets))
+
+
+def _ceilings(subject: Subject, say: Callable[[str], None]) -> tuple[Product, Copy]:
+    """The products and copies that the run is held against; says what other numbers would give."""
+    import torch
+
+    from stream_server.bench.ceilings import Copy, Product
+    from stream_server.models.devices import DTYPES
+
+    device, copy = subject.info.device, Copy(subject.info.device)
+    wanted = None
+    for name, dtype in DTYPES.items():
+        product = Product(dtype, device)
+        seconds = min(product.seconds() for _ in range(5))
+        say(f"matrix products in {name}, {product.size} square: {product.operations / seconds / 1e9:.4g} GFLOP/s")
+        if dtype == getattr(torch, subject.info.dtype):
+            wanted = product
+    seconds = min(copy.seconds() for _ in range(5))
+    say(f"copies: {copy.bytes / seconds / 1e9:.4g} GB/s read and written")
+    return wanted, copy
+
+
+def _print_steps(subject: Subject, measured: Measured, judged: Sequence[Bucket], as_json: bool) -> None:
+    if as_json:
+        for bucket in judged:
+            print(json_line(dataclasses.asdict(bucket)), flush=True)
+        return
+    spoken = measured.spoken
+    work, traffic = subject.work(spoken), subject.traffic(spoken)
+    print(f"\na chunk: {work.operations / 1e9:.2f} GFLOP (encoder {2 * work.encoder / 1e9:.2f}, predictor "
+          f"{2 * work.predictor / 1e9:.3f}, decoder {2 * work.decoder / 1e9:.2f}) at {spoken.tokens:.1f} tokens; "
+          f"state read and written {traffic.state_of_a_row / 1e6:.1f} MB\n"
+          f"a step: weights of {traffic.weights / 1e6:.0f} MB; a slot: {subject.slot_bytes / 1e6:.1f} MB\n")
+    print(table([bucket.row() for bucket in judged]), flush=True)
+
+
+def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms: float, options: argparse.Namespace,
+             say: Callable[[str], None]) -> tuple[list[Held], Held]:
+    """Everything that was tried, and the last: the number asked for, or the most that held for the whole time."""
+    tried: list[Held] = []
+
+    def holds(streams: int) -> bool:
+        tried.append(hold(subject.runner, speech, streams, min(PROBE_S, options.seconds), seed=len(tried)))
+        say(f"{streams} streams: p99 {tried[-1].delay_ms(99):.0f} ms")
+        return tried[-1].within(lag_ms)
+
+    streams = options.streams
+    if not streams:
+        say(f"\nstreams at random phases, the most with a p99 within {lag_ms:g} ms from complete chunk to tokens")
+        guess = FIRST_GUESS * max(bucket.realtime_streams for bucket in judged)
+        streams = most(holds, int(guess), subject.info.slots)
+    while True:
+        say(f"{max(1, streams)} streams for {options.seconds:g} s")
+        held = hold(subject.runner, speech, max(1, streams), options.seconds)
+        if options.streams or streams <= 1 or held.within(lag_ms):
+            return tried, held
+        # A short trial may have been lucky.
+        tried.append(held)
+        streams -= max(1, int(PRECISION * streams))
+
+
+def _print_streams(tried: Sequence[Held], held: Held, lag_ms: float, as_json: bool) -> None:
+    if as_json:
+        for each in (*tried, held):
+            print(json_line({name.replace(" ", "_"): value for name, value in each.row().items()}), flush=True)
+        return
+    print("\n" + table([held.row()]))
+    print(f"{held.segments} segments began and ended; {held.unanswered} chunks unanswered", flush=True)
+
+
+def _summary(subject: Subject, judged: Sequence[Bucket], held: Held, lag_ms: float, as_json: bool) -> str:
+    best = max(judged, key=lambda bucket: bucket.chunks_per_s)
+    carried = held.streams if held.within(lag_ms) else 0
+    device, dtype = subject.info.device, subject.info.dtype
+    if not as_json:
+        limit = "; more were not tried, for want of --slots" if carried == subject.info.slots else ""
+        hop_ms = 1000 * subject.window.hop_samples // SAMPLE_RATE
+        return (f"\n{carried} streams of {hop_ms} ms hops in real time on {device} in {dtype}: 99 of 100 chunks have "
+                f"their tokens {held.delay_ms(99):.0f} ms after they are complete (limit {lag_ms:g} ms){limit}")
+    return json_line({
+        "streams": carried, "chunk_to_tokens_p99_ms": held.delay_ms(99),
+        "step_p99_ms": 1000 * percentile(held.steps, 99), "chunks_per_s": best.chunks_per_s,
+        "ceiling_share": best.ceiling_share, "slot_bytes": subject.slot_bytes, "device": device, "dtype": dtype,
+    })
+
+
+def _draw(file: Path, subject: Subject, judged: Sequence[Bucket], tried: Sequence[Held], lag_ms: float) -> None:
+    from stream_server.bench.plot import Curve, Panel, draw
+
+    rows = [bucket.rows for bucket in judged]
+    chunk = [bucket.chunk_ms for bucket in judged]
+    floor = [bucket.chunk_ms * bucket.floor_share for bucket in judged]
+    by_streams = sorted(tried, key=lambda held: held.streams)
+    streams = [held.streams for held in by_streams]
+    draw(file, f"{subject.info.model} on {subject.info.device}, {subject.info.dtype}, window {subject.window}", [
+        Panel("Cost of a chunk", "chunks in a step", "ms a chunk",
+              [Curve("measured (median)", rows, chunk), Curve("floor: products and memory", rows, floor)],
+              logarithmic=True),
+        Panel("Streams in real time", "streams", "ms from complete chunk to tokens",
+              [Curve(f"p{percent}", streams, [held.delay_ms(percent) for held in by_streams])
+               for percent in (50, 95, 99)], limit=lag_ms),
+    ])
