@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PROBE_S = 8.0
 """How long a number of streams is tried in the search; what it finds is then held for the whole time."""
 
+FEWEST_HOPS = 4
+"""A shorter time than this many hops says nothing."""
+
 FIRST_GUESS = 0.6
 """Of the rate of full batches: streams at random phases fill their batches less well, and need some slack."""
 
@@ -110,9 +113,11 @@ def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms:
              say: Callable[[str], None]) -> tuple[list[Held], Held]:
     """Everything that was tried, and the last: the number asked for, or the most that held for the whole time."""
     tried: list[Held] = []
+    shortest = FEWEST_HOPS * subject.window.hop_samples / SAMPLE_RATE
+    seconds = max(options.seconds, shortest)
 
     def holds(streams: int) -> bool:
-        tried.append(hold(subject.runner, speech, streams, min(PROBE_S, options.seconds), seed=len(tried)))
+        tried.append(hold(subject.runner, speech, streams, min(max(PROBE_S, shortest), seconds), seed=len(tried)))
         say(f"{streams} streams: p99 {tried[-1].delay_ms(99):.0f} ms")
         return tried[-1].within(lag_ms)
 
@@ -122,8 +127,8 @@ def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms:
         guess = FIRST_GUESS * max(bucket.realtime_streams for bucket in judged)
         streams = most(holds, int(guess), subject.info.slots)
     while True:
-        say(f"{max(1, streams)} streams for {options.seconds:g} s")
-        held = hold(subject.runner, speech, max(1, streams), options.seconds)
+        say(f"{max(1, streams)} streams for {seconds:g} s")
+        held = hold(subject.runner, speech, max(1, streams), seconds)
         if options.streams or streams <= 1 or held.within(lag_ms):
             return tried, held
         # A short trial may have been lucky.
