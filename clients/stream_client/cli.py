@@ -1,4 +1,4 @@
-"""`stream-client file` and `stream-client mic`."""
+"""`stream-client file`, `stream-client mic` and `stream-client load`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from stream_client.connection import DEFAULT_URL
 from stream_client.dialects import DIALECTS
 from stream_client.errors import StreamClientError
+from stream_client.load import command as load_command
 from stream_client.media import read_blocks
 from stream_client.microphone import Microphone
 from stream_client.pace import real_time
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         wishes = _wishes(arguments)
+        if arguments.command == "load":
+            return _run_load(load_command.read(arguments, wishes), arguments.json)
         DIALECTS[arguments.dialect](wishes)
     except ValueError as error:
         parser.error(str(error))
@@ -43,6 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; nothing is left to tell anyone, not even at exit.
         sys.stdout = None  # type: ignore[assignment]
         return FAILED
+
+
+def _run_load(load: load_command.Load, as_json: bool) -> int:
+    try:
+        return DONE if load_command.execute(load, as_json, sys.stdout, sys.stderr) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 async def _run_files(arguments: argparse.Namespace, wishes: Wishes, report: Report) -> int:
@@ -164,16 +174,24 @@ def _parser() -> argparse.ArgumentParser:
     microphone = commands.add_parser("mic", help="recognise the microphone", description=about)
     microphone.add_argument("--device", help="name or number of the microphone; the system's default otherwise")
     for command in (file, microphone):
+        _add_output(command)
         _add_common(command)
+    load = commands.add_parser("load", help="measure a server under many streams", description=load_command.ABOUT)
+    load_command.add_arguments(load)
+    _add_common(load)
     return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--dialect", choices=sorted(DIALECTS), default="native", help="protocol (default: %(default)s)")
+    add("--json", action="store_true", help="one JSON object a line: ready, speech, partial, final, ended, error")
+    add("--timings", action="store_true", help="say at the end how long it took")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--url", default=DEFAULT_URL, help="address of the server (STREAM_CLIENT_URL, or %(default)s)")
-    add("--dialect", choices=sorted(DIALECTS), default="native", help="protocol (default: %(default)s)")
-    add("--json", action="store_true", help="one JSON object a line: ready, speech, partial, final, ended, error")
-    add("--timings", action="store_true", help="say at the end how long it took")
     add("--chunk-size", type=_chunk_size, metavar="SIZE", help="0,10,5 in frames of 60 ms, or samples at 16 kHz")
     add("--hop-size", type=int, metavar="SAMPLES", help="with a chunk size in samples: samples per step")
     add("--vad", choices=("webrtc", "none"), help="what finds the end of a segment; none: only the end of the audio")

@@ -46,10 +46,10 @@ class connect:
     ) -> None:
         self._dialect: Dialect = DIALECTS[dialect](wishes or Wishes())
         self._url = complete_url(url, self._dialect.path)
-        self._ssl = _ssl_context(self._url, insecure, cafile)
+        self._ssl = ssl_context(self._url, insecure, cafile)
 
     async def __aenter__(self) -> Stream:
-        socket = await _open_socket(self._url, self._dialect, self._ssl)
+        socket = await open_socket(self._url, self._dialect, self._ssl)
         self._stream = Stream(socket, self._dialect, self._url)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -163,14 +163,14 @@ class Stream:
         try:
             await self._socket.send(message)
         except websockets.ConnectionClosed as closed:
-            raise _lost(closed, self._url) from None
+            raise lost(closed, self._url) from None
 
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(self._dialect.patience_s):
                 message = await self._socket.recv()
         except websockets.ConnectionClosed as closed:
-            raise _lost(closed, self._url) from None
+            raise lost(closed, self._url) from None
         except TimeoutError:
             self._events.append(self._dialect.give_up())
             return
@@ -193,7 +193,8 @@ def complete_url(url: str, path: str) -> str:
     return urlunsplit((scheme, parts.netloc, path if parts.path in ("", "/") else parts.path, parts.query, ""))
 
 
-def _ssl_context(url: str, insecure: bool, cafile: str | Path | None) -> ssl.SSLContext | None:
+def ssl_context(url: str, insecure: bool, cafile: str | Path | None) -> ssl.SSLContext | None:
+    """What a wss address is checked against; None for ws."""
     if not url.startswith("wss:"):
         return None
     try:
@@ -206,12 +207,15 @@ def _ssl_context(url: str, insecure: bool, cafile: str | Path | None) -> ssl.SSL
     return context
 
 
-async def _open_socket(url: str, dialect: Dialect, context: ssl.SSLContext | None) -> ClientConnection:
+async def open_socket(
+    url: str, dialect: Dialect, context: ssl.SSLContext | None, *, ping_interval_s: float | None = 20.0
+) -> ClientConnection:
+    """A connection in the dialect's subprotocol. Raises ConnectionFailed, or ServerError where there is no room."""
     subprotocols = [Subprotocol(name) for name in dialect.subprotocols] or None
     try:
         return await websockets.connect(
             url, ssl=context, subprotocols=subprotocols, compression=None, max_size=LONGEST_MESSAGE,
-            open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S,
+            open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, ping_interval=ping_interval_s,
         )  # fmt: skip
     except websockets.InvalidStatus as refusal:
         raise _refused(refusal, url) from None
@@ -245,7 +249,8 @@ def _refused(refusal: websockets.InvalidStatus, url: str) -> StreamClientError:
     return ConnectionFailed(f"{url} refused the connection (HTTP {status})")
 
 
-def _lost(closed: websockets.ConnectionClosed, url: str) -> StreamClientError:
+def lost(closed: websockets.ConnectionClosed, url: str) -> StreamClientError:
+    """The error that a connection's end is, where the session has not ended."""
     received = closed.rcvd
     if received is not None and received.code == TRY_AGAIN_LATER:
         return ServerError("overloaded", received.reason or "the server has no room for another session")

@@ -1,0 +1,94 @@
+"""The load tool against a real server, as its users run it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream_client.errors import ConnectionFailed
+from stream_client.load import Load, run
+from tests.support.server import Server, running_server
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+pytestmark = pytest.mark.skipif(not any(SAMPLES.glob("*.wav")), reason="samples/ holds no recordings")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "stream_client", "load", *map(str, arguments)]
+
+
+@pytest.mark.parametrize(("dialect", "options"), [
+    ("native", {"silence": 0.3, "processes": 2}),
+    ("funasr", {"start": "burst"}),
+])
+def test_every_token_comes_and_none_is_different(server: Server, dialect: str, options: dict[str, object]) -> None:
+    figures = run(Load(url=server.url, dialect=dialect, files=(SAMPLES,), streams=4, seconds=4, distinct=2, **options))
+    assert figures.failures == figures.problems == {}
+    assert (figures.streams_finished, figures.streams_refused, figures.streams_failed) == (4, 0, 0)
+    assert figures.tokens_compared > 20
+    assert (figures.tokens_missing, figures.tokens_different, figures.tokens_extra) == (0, 0, 0)
+    assert figures.messages_sent == 4 * 67
+    assert figures.first_partial.count == figures.final_lag.count == 4
+    assert 0 < figures.partial_lag.count <= figures.tokens_compared
+    assert not figures.interrupted
+
+
+async def test_ctrl_c_gives_the_figures_so_far_and_a_kept_ruler_saves_the_slow_run(server: Server,
+                                                                                   tmp_path: Path) -> None:
+    ruler = tmp_path / "ruler.json"
+    options = ("--url", server.url, "--distinct", 1, "--seconds", 5, "--ruler", ruler, "--json", SAMPLES)
+    made = await asyncio.to_thread(subprocess.run, command("--streams", 1, *options), capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    tokens = len(json.loads(ruler.read_text())["rulers"][0]["tokens"])
+
+    process = await asyncio.create_subprocess_exec(
+        *command("--streams", 2, "--ramp", 60, "--seed", 5, *options),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        note = await process.stderr.readline()
+        assert b"2 of 2 streams are open" in note, "no slow run"
+        await asyncio.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    fields = json.loads(out.splitlines()[-1])
+    assert process.returncode == 1, err
+    assert fields["interrupted"] is True
+    assert fields["tokens_compared"] < 2 * tokens
+    assert (fields["streams_failed"], fields["tokens_missing"]) == (0, 0)
+    assert b"Traceback" not in err
+
+
+def test_sessions_that_find_no_room_are_refused_and_the_others_are_measured(served_model: str, tmp_path: Path) -> None:
+    with running_server(tmp_path / "log", "--model", served_model, "--slots", "2", "--threads", "1") as small:
+        done = subprocess.run(
+            command("--url", small.url, "--streams", 3, "--distinct", 2, "--seconds", 3, "--json", SAMPLES),
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    fields = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1
+    assert (fields["streams_finished"], fields["streams_refused"], fields["streams_failed"]) == (2, 1, 0)
+    assert (fields["tokens_missing"], fields["tokens_different"]) == (0, 0)
+    assert list(fields["failures"].values()) == [1]
+
+
+def test_no_server_is_one_sentence(unused_port: int) -> None:
+    with pytest.raises(ConnectionFailed, match="no server answers"):
+        run(Load(url=f"ws://127.0.0.1:{unused_port}", files=(SAMPLES,)))
+    done = subprocess.run(command("--url", f"ws://127.0.0.1:{unused_port}", SAMPLES), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("stream-client: no server answers")
+    assert "Traceback" not in done.stderr
+
+
+def test_misuse_is_one_clear_line() -> None:
+    done = subprocess.run(command("--streams", 0), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("streams cannot be 0; allowed: 1 to 100000")
