@@ -12,10 +12,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -26,9 +25,6 @@ from stream_server.engine.runner import Runner
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, ModelError, SettingsError
 
-if TYPE_CHECKING:
-    from stream_server.models.checkpoint import Model
-
 log = logging.getLogger("stream_server.app")
 
 EXIT_SETTINGS = 2
@@ -38,10 +34,6 @@ ACCEPTS_PER_TURN = 4
 """Connections taken at once of those waiting: doors that share a socket then share a burst as well."""
 
 LISTEN_BACKLOG = 1024
-
-
-MOST_SLOTS = 256
-MOST_CPU_SLOTS = 64
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +65,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if role.kind == "door":
-            asyncio.run(_Door(role, settings).run())
+            _run_door(_Door(role, settings))
         else:
             _run_engine(role, settings)
     except (ModelError, SettingsError) as error:
@@ -85,6 +77,15 @@ def main() -> int:
     return 0
 
 
+def _run_door(door: _Door) -> None:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        asyncio.run(door.run())
+    else:
+        uvloop.run(door.run())
+
+
 def _tell(role: Role, news: News) -> None:
     try:
         os.write(role.news_fd, msgspec.json.encode(news) + b"\n")
@@ -93,6 +94,7 @@ def _tell(role: Role, news: News) -> None:
 
 
 def _run_engine(role: Role, settings: ServeSettings) -> None:
+    from stream_server.engine.costs import measure
     from stream_server.engine.endpoint import engine_endpoint
     from stream_server.engine.process import serve, stop_on_signals
     from stream_server.engine.statistics import Statistics
@@ -101,10 +103,15 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     _exit_with_supervisor()
     runner, info = make_runner(settings)
     runner.warm_up()
+    costs = measure(runner, runner.windows[0])
+    log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
+    capacity = settings.sessions or settings.slots or min(runner.slots, costs.streams)
+    info = msgspec.structs.replace(info, capacity=capacity)
     stop = stop_on_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)
-    serve(runner, engine_endpoint(Path(role.runtime)), info, stop=stop, statistics=statistics,
+    serve(runner, engine_endpoint(Path(role.runtime)), info, stop=stop, capacity=capacity, max_batch=costs.best_batch,
+          statistics=statistics,
           on_bound=lambda: _tell(role, News(ready=True, engine=info)))
 
 
@@ -114,33 +121,21 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
 
     from stream_server.models.checkpoint import load
     from stream_server.models.devices import choose_device, choose_dtype
-    from stream_server.models.streaming import ParaformerRunner
+    from stream_server.models.memory import slots_that_fit
+    from stream_server.models.streaming import MOST_ROWS, ParaformerRunner
 
     torch.set_num_threads(settings.threads or usable_cores())
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     model = load(settings.model, dtype, device)
     windows = tuple(_window(spec) for spec in settings.windows)
-    runner = ParaformerRunner(model, windows, settings.slots or _slots_that_fit(model, windows))
+    slots = settings.slots or slots_that_fit(model, windows, MOST_ROWS[torch.device(device).type])
+    runner = ParaformerRunner(model, windows, slots)
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
     name = Path(settings.model).resolve().name if kind == "directory" else settings.model
     return runner, EngineInfo(model=name, model_kind=kind, windows=windows, slots=runner.slots, device=device,
                               dtype=str(dtype).removeprefix("torch."))
-
-
-def _slots_that_fit(model: Model, windows: Sequence[Window]) -> int:
-    """As many as fit into a quarter of the memory that is free, within what one device is good for."""
-    import torch
-
-    from stream_server.models.caches import Caches
-
-    slot = Caches(model.network.architecture, windows, 1, model.dtype, model.device).bytes_per_slot
-    if model.device.startswith("cuda"):
-        most, free = MOST_SLOTS, torch.cuda.mem_get_info(model.device)[0]
-    else:
-        most, free = MOST_CPU_SLOTS, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(most, free // 4 // slot))
 
 
 def _window(spec: str) -> Window:

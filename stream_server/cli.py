@@ -192,7 +192,7 @@ def announce(address: str, info: EngineInfo, self_signed: bool = False) -> None:
         lines.append(f"  model    {info.model}")
     lines += [
         f"  window   {list(window.triple)}: text every {window.hop * 60} ms, {window.look_ahead * 60} ms looked ahead",
-        f"  device   {info.device}, {info.dtype}, {info.slots} streams at once",
+        f"  device   {info.device}, {info.dtype}, {info.capacity} sessions at once",
         f"Try:  {_client()} file {_recording()} --url {address}/v1/stream{trusting}",
         f"      any FunASR client at {address}",
         f"      {curl} {address.replace('ws', 'http', 1)}/health/ready",

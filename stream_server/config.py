@@ -69,7 +69,10 @@ class ServeSettings(Frozen):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="numbers the engine calculates in")
     threads: int = Field(0, ge=0, le=256, description="processor threads of the engine; 0: one per core")
     slots: int = Field(0, ge=0, le=65536,
-                       description="streams recognised at once; 0: by the device's memory, at most 256")
+                       description="streams recognised at once; 0: as many as the device's memory holds")
+    sessions: int = Field(0, ge=0, le=65536,
+                          description="sessions admitted at once by an engine; 0: one a slot, and where slots are not "
+                                      "set either at most as many as the engine carries while all of them speak")
     windows: tuple[WindowSpec, ...] = Field(("0,10,5", "0,8,4", "0,4,4"), min_length=1, max_length=8,
                                             description="windows served, the default first: l,c,r in frames of 60 "
                                                         "ms, optionally the two look-backs")

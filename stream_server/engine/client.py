@@ -47,6 +47,9 @@ ADMIT_TIMEOUT_S = 15.0
 HIGH_WATER_MARK = 100_000
 """Messages that may wait during a long step: far more than the credit of a door's sessions, one chunk each."""
 
+MESSAGES_PER_TURN = 256
+"""Messages read before clients have their turn again."""
+
 _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _DISCONNECTED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 
@@ -137,13 +140,13 @@ class EngineClient:
         self._send(Abort(session, generation))
 
     async def _live_with_one_engine(self, context: zmq.asyncio.Context) -> None:
-        self._link = link = _Link(context, self._endpoint, self._door)
+        self._link = link = _Link(context, self._endpoint, self._door, self._handle)
         was_ready = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(link.watch())
                 tasks.create_task(link.ping())
-                tasks.create_task(self._receive(link))
+                tasks.create_task(link.until_over())
         except* _Over as over:
             was_ready = self.ready
             log.log(logging.WARNING if was_ready else logging.DEBUG, "engine lost: %s", over.exceptions[0])
@@ -151,11 +154,6 @@ class EngineClient:
             self._let_go(link)
         if was_ready:
             self._call(self._on_lost)
-
-    async def _receive(self, link: _Link) -> None:
-        while True:
-            for message in await link.receive():
-                self._handle(message)
 
     def _handle(self, message: EngineMessage) -> None:
         match message:
@@ -235,34 +233,83 @@ class _Over(Exception):
 
 
 class _Link:
-    """One connection to one engine process. Does not reconnect: what ends it raises _Over in one of its tasks."""
+    """One connection to one engine process. Does not reconnect: what ends it raises _Over in one of its tasks.
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str, door: str) -> None:
+    The socket is a plain one, read when its descriptor says so and until nothing is left: pyzmq's asyncio socket
+    makes a future for each message and asks for the socket's events several times, which costs more than the message.
+    What is sent within one turn of the loop goes at its end, in order.
+    """
+
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, door: str,
+                 on_message: Callable[[EngineMessage], None]) -> None:
         self._door = door
+        self._on_message = on_message
         self._silent_pings = 0
-        self._socket = context.socket(zmq.DEALER)
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._outgoing: list[list[bytes]] = []
+        self._socket = context.socket(zmq.DEALER, socket_class=zmq.Socket)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._socket.setsockopt(zmq.ROUTING_ID, f"{door}.{secrets.token_hex(8)}".encode())
         self._monitor = self._socket.get_monitor_socket(_CONNECTED | _DISCONNECTED)
+        self._descriptor = self._socket.getsockopt(zmq.FD)
+        self._loop.add_reader(self._descriptor, self._receive)
         self._socket.connect(endpoint)
         self._connected = False
 
     def send(self, frames: list[bytes]) -> None:
-        if self._connected:
-            self._socket.send_multipart(frames)
+        """Puts a message on its way; where there is no connection it is dropped."""
+        if not self._connected:
+            return
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(frames)
 
-    async def receive(self) -> list[EngineMessage]:
-        """The next message; none where it was no message."""
-        frames = await self._socket.recv_multipart()
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._socket.closed:
+            return
+        try:
+            for frames in outgoing:
+                self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            self._end(f"it cannot be written to: {error}")
+            return
+        # Sending takes note of what came meanwhile, and the descriptor then does not tell of it again.
+        self._receive()
+
+    def _receive(self) -> None:
+        try:
+            for _ in range(MESSAGES_PER_TURN):
+                if self._socket.closed:
+                    return
+                self._take(self._socket.recv_multipart(zmq.NOBLOCK))
+        except zmq.Again:
+            return
+        except _Over as over:
+            self._end(str(over))
+            return
+        self._loop.call_soon(self._receive)
+
+    def _take(self, frames: list[bytes]) -> None:
         self._silent_pings = 0
         try:
-            return [unpack_from_engine(frames)]
+            message = unpack_from_engine(frames)
         except Malformed as error:
             log.warning("malformed message of the engine dropped: %s", error)
-            return []
+            return
+        self._on_message(message)
+
+    def _end(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_exception(_Over(reason))
+
+    async def until_over(self) -> None:
+        """Raises _Over once the engine wants no more of this link, or takes nothing."""
+        await self._over
 
     async def watch(self) -> None:
         """Says hello once connected; raises _Over once disconnected."""
@@ -283,6 +330,8 @@ class _Link:
                 raise _Over("it fell silent")
 
     def close(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        self._over.cancel()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)

@@ -47,7 +47,7 @@ class Engine:
         self._windows = frozenset(runner.windows)
         self._clock = clock
         self._slots = Slots(runner.slots)
-        self._scheduler = Scheduler(max_batch or runner.slots)
+        self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
         self._outbox: list[tuple[bytes, EngineMessage]] = []
@@ -219,16 +219,19 @@ class Engine:
         return results
 
     def _salvage(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        # The failed step may have written half of its rows' states, so a row that needs its state cannot step again:
-        # its text would be wrong without a sign. One that begins its stream forgets the state and may, alone.
-        return [self._run_alone(window, row) if row.first and len(rows) > 1 else FAILED for row in rows]
+        """What the halves of a batch that raised give: a device short of memory has enough for fewer rows, and a row
+        at fault ends up alone."""
+        if len(rows) == 1:
+            return [FAILED]
+        middle = len(rows) // 2
+        return [result for half in (rows[:middle], rows[middle:]) for result in self._run_half(window, half)]
 
-    def _run_alone(self, window: Window, row: Row) -> RowResult:
+    def _run_half(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         try:
-            return self._run_rows(window, [row])[0]
-        except Exception:
-            log.exception("slot %d failed alone, window %s", row.slot, window)
-            return FAILED
+            return self._run_rows(window, rows)
+        except Exception as error:
+            log.warning("%d rows failed again: %s", len(rows), error)
+            return self._salvage(window, rows)
 
     def _run_rows(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         results = self._runner.run(window, rows)
@@ -258,6 +261,7 @@ class Engine:
     def _count(self) -> None:
         numbers = self.statistics
         numbers.sessions = len(self._tenants)
+        numbers.capacity = self.capacity
         numbers.slots = self._slots.count
         numbers.slots_in_use = self._slots.in_use
         numbers.chunks_waiting = len(self._scheduler) + len(self._slotless)

@@ -44,9 +44,14 @@ class Runner(Protocol):
 
     windows: Sequence[Window]
     slots: int
+    max_batch: int
+    """Rows that a step may have."""
 
     def warm_up(self) -> None:
         """Run every window once, so that the first client pays for nothing. Raises EngineError."""
 
     def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        """One step of all `rows`, which are in distinct slots; results in their order. May raise anything."""
+        """One step of all `rows`, which are in distinct slots; results in their order.
+
+        May raise anything; then every row's state is as it was, and the same rows may be run again.
+        """

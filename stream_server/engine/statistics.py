@@ -21,6 +21,7 @@ class Statistics:
     """
 
     sessions: int = 0
+    capacity: int = 0
     slots: int = 0
     slots_in_use: int = 0
     chunks_waiting: int = 0

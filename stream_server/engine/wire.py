@@ -22,7 +22,8 @@ ModelKind = Literal["demo", "random", "directory", "hub"]
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine serves. `incarnation` differs for each start of an engine; the engine fills it in.
 
-    `windows` has the default first; `slots` is how many streams are recognised at once.
+    `windows` has the default first; `slots` is how many streams are recognised at once, `capacity` how many sessions
+    are admitted.
     """
 
     model: str
@@ -31,6 +32,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     device: str
     dtype: str
+    capacity: int = 0
     incarnation: str = ""
 
 

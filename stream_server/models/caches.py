@@ -1,8 +1,8 @@
 """What the model keeps of each stream between two steps: rows of preallocated tensors, addressed by slot.
 
-A step gathers the rows of its streams, computes, and scatters them back; where a mask says that a row is to stay as
-it was, its writes go to a scratch row that belongs to no stream. So every step of a window and batch size has the
-same shapes, whatever its rows do.
+A step gathers the rows of its streams, computes, and scatters them back at its end; where a mask says that a row is to
+stay as it was, its writes go to a scratch row that belongs to no stream. So every step of a window and batch size has
+the same shapes, whatever its rows do, and a step that raises has changed nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,23 @@ from stream_server.audio.windows import Window
 from stream_server.models.architecture import Architecture
 
 
+class Writes:
+    """What a step will change, kept back until all of it has been computed."""
+
+    def __init__(self) -> None:
+        self._kept_back: list[tuple[Tensor, tuple[Tensor, ...], Tensor]] = []
+
+    def add(self, state: Tensor, places: tuple[Tensor, ...], values: Tensor) -> None:
+        """`state[places]` is to become `values`."""
+        self._kept_back.append((state, places, values))
+
+    def commit(self) -> None:
+        """Write it all."""
+        for state, places, values in self._kept_back:
+            state.index_put_(places, values)
+        self._kept_back.clear()
+
+
 class Ring:
     """Keys and values of past frames: [layers, slots + 1, capacity, 2 D], the last row being scratch.
 
@@ -25,21 +42,26 @@ class Ring:
     def __init__(self, layers: int, slots: int, capacity: int, size: int, dtype: torch.dtype, device: str) -> None:
         self.frames = torch.zeros(layers, slots + 1, capacity, 2 * size, dtype=dtype, device=device)
 
-    def step(self, rows: Tensor, written: Tensor, length: int, count: int, kept: Tensor | None = None) -> RingStep:
-        """A step that reads up to `length` frames of `rows` [B] and writes `count` new ones.
+    def step(
+        self, writes: Writes, rows: Tensor, written: Tensor, length: int, count: int, kept: Tensor | None = None
+    ) -> RingStep:
+        """A step that reads up to `length` frames of `rows` [B] and writes `count` new ones by `writes`.
 
         `written` [B]: frames written before; `kept` [B]: whether a row's new frames are to be kept (all by default).
         """
         scratch = self.frames.shape[1] - 1
         targets = rows if kept is None else torch.where(kept, rows, scratch)
-        return RingStep(self.frames, rows, targets, written, length, count)
+        return RingStep(self.frames, writes, rows, targets, written, length, count)
 
 
 class RingStep:
     """One step's way to its rows of a ring; `there` [B, length] is true where a frame has been written."""
 
-    def __init__(self, frames: Tensor, rows: Tensor, targets: Tensor, written: Tensor, length: int, count: int) -> None:
+    def __init__(
+        self, frames: Tensor, writes: Writes, rows: Tensor, targets: Tensor, written: Tensor, length: int, count: int
+    ) -> None:
         self._frames = frames
+        self._writes = writes
         self.dtype = frames.dtype
         self._rows = rows
         self._targets = targets[:, None]
@@ -53,9 +75,9 @@ class RingStep:
         return self._frames[layer, :, : self._length].index_select(0, self._rows)
 
     def write(self, layer: int, frames: Tensor) -> None:
-        """Write `frames` [B, count, 2 D]; to be called after this layer's `read`."""
+        """`frames` [B, count, 2 D] are to be written."""
         if self._length:
-            self._frames[layer].index_put_((self._targets, self._places), frames)
+            self._writes.add(self._frames[layer], (self._targets, self._places), frames)
 
 
 class Caches:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stream_server.models.architecture import Architecture
 from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
-from stream_server.models.caches import RingStep
+from stream_server.models.caches import RingStep, Writes
 
 
 class DecoderFeedForward(nn.Module):
@@ -78,6 +78,28 @@ class LastLayer(nn.Module):
         return self.feed_forward(self.norm1(x, dtype))
 
 
+class History:
+    """One step's way to what the memory blocks saw of the last tokens: `states` [layers, slots, 10, D] at `rows` [B].
+
+    A row says `count` [B] tokens in this step; one that says none keeps what it had.
+    """
+
+    def __init__(self, states: Tensor, rows: Tensor, count: Tensor, writes: Writes) -> None:
+        self._states = states
+        self._rows = rows
+        self._writes = writes
+        latest = count[:, None] + torch.arange(states.shape[2], device=rows.device)
+        self._latest = latest[..., None].expand(-1, -1, states.shape[3])
+
+    def read(self, layer: int) -> Tensor:
+        """[B, 10, D]"""
+        return self._states[layer].index_select(0, self._rows)
+
+    def write(self, layer: int, recent: Tensor) -> None:
+        """Of `recent` [B, 10 + N, D], what was read and this step's tokens, each row's latest 10 are to be kept."""
+        self._writes.add(self._states[layer], (self._rows,), recent.gather(1, self._latest))
+
+
 class Decoder(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -87,22 +109,17 @@ class Decoder(nn.Module):
         self.output_layer = nn.Linear(architecture.size, architecture.vocabulary)
 
     def forward(
-        self, tokens: Tensor, count: Tensor, memory: Tensor, inside: Tensor, history: Tensor, rows: Tensor,
-        ring: RingStep, kept: int,
+        self, tokens: Tensor, memory: Tensor, inside: Tensor, history: History, ring: RingStep, kept: int
     ) -> Tensor:
-        """Scores [B, N, vocabulary] of `tokens` [B, N, D] in fp32, of which a row has `count` [B].
+        """Scores [B, N, vocabulary] of `tokens` [B, N, D] in fp32.
 
         `memory` [B, W, D] is the encoder's output in the model's dtype, there where `inside` [B, W]; its last `kept`
-        frames go to the ring. `history` [layers, slots, 10, D] is read and brought up to date at `rows` [B]: a row
-        without a token keeps what it had.
+        frames go to the ring.
         """
         visible = visible_keys(ring.there, inside)
-        length = history.shape[2]
-        latest = (count[:, None] + torch.arange(length, device=rows.device))[..., None].expand(-1, -1, tokens.shape[2])
         x = tokens
         for index, layer in enumerate(self.decoders):
-            said = history[index]
-            x, recent, keys_values = layer(x, memory, said.index_select(0, rows), ring.read(index), visible)
-            said.index_copy_(0, rows, recent.gather(1, latest))
+            x, recent, keys_values = layer(x, memory, history.read(index), ring.read(index), visible)
+            history.write(index, recent)
             ring.write(index, keys_values[:, keys_values.shape[1] - kept :])
         return self.output_layer(self.after_norm(self.decoders3[0](x, memory.dtype), memory.dtype))

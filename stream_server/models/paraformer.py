@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from stream_server.audio.windows import Window
 from stream_server.models.architecture import Architecture
-from stream_server.models.caches import Caches, decoder_look_back, encoder_look_back
+from stream_server.models.caches import Caches, Writes, decoder_look_back, encoder_look_back
 from stream_server.models.cif import Fired, Predictor, integrate
-from stream_server.models.decoder import Decoder
+from stream_server.models.decoder import Decoder, History
 from stream_server.models.encoder import Encoder
 from stream_server.models.frontend import Frontend
 
@@ -71,22 +71,22 @@ class Paraformer(nn.Module):
         self.predictor = Predictor(architecture)
         self.decoder = Decoder(architecture)
 
-    def hear(self, window: Window, batch: Batch, caches: Caches) -> Heard:
-        """Advance the rows' streams by a hop: features, encoder, CIF."""
+    def hear(self, window: Window, batch: Batch, caches: Caches, writes: Writes) -> Heard:
+        """Advance the rows' streams by a hop: features, encoder, CIF. What is to be kept of it goes to `writes`."""
         rows, hop, ahead = batch.rows, window.hop, window.look_ahead
         position = caches.position[rows]
         features = self.frontend(batch.samples, batch.fbanks, batch.first)
         frames = torch.cat((caches.look_ahead[rows, :ahead], self.encoder.place(features, position)), 1)
         end = ahead + batch.new
         inside = torch.arange(window.frames, device=rows.device) < end[:, None]
-        ring = caches.encoder.step(rows, position, encoder_look_back(window), hop)
+        ring = caches.encoder.step(writes, rows, position, encoder_look_back(window), hop)
         encoded = self.encoder(frames, inside, ring, hop)
         alphas, tokens = self._fire(encoded, batch, caches, hop, end)
         finite = encoded.isfinite().all(-1).all(-1) & tokens.carry.isfinite()
-        caches.look_ahead[rows, :ahead] = frames[:, hop:]
-        caches.position[rows] = position + hop
-        caches.carry[rows] = tokens.carry
-        caches.carried[rows] = tokens.carried
+        writes.add(caches.look_ahead[:, :ahead], (rows,), frames[:, hop:])
+        writes.add(caches.position, (rows,), position + hop)
+        writes.add(caches.carry, (rows,), tokens.carry)
+        writes.add(caches.carried, (rows,), tokens.carried)
         # Column 0 is the carry, column 1 the window's oldest frame; the tail counts as the last frame of all.
         since_start = position[:, None] - ahead + tokens.frames - 1
         latest = (position + batch.new - 1).clamp(min=0)[:, None]
@@ -105,16 +105,23 @@ class Paraformer(nn.Module):
         hidden = F.pad(torch.cat((carried[:, None], encoded), 1), (0, 0, 0, 1))
         return alphas, integrate(weights, hidden)
 
-    def say(self, window: Window, batch: Batch, caches: Caches, heard: Heard, tokens: int) -> Tensor:
-        """Scores [B, tokens, vocabulary]; a row's first `heard.tokens.count` are meant, at most `tokens`."""
-        rows, count = batch.rows, heard.tokens.count
+    def say(
+        self, window: Window, batch: Batch, caches: Caches, heard: Heard, tokens: int, writes: Writes
+    ) -> Tensor:
+        """Scores [B, tokens, vocabulary]; a row's first `heard.tokens.count` are meant.
+
+        A row with more than `tokens` of them is left as it was, as if it had not been asked: its scores mean nothing,
+        and it is to be asked again with room for all.
+        """
+        rows, fired = batch.rows, heard.tokens.count
+        count = torch.where(fired > tokens, 0, fired)
         length = decoder_look_back(window)
         kept = min(length, window.frames)
         before = caches.heard[rows]
-        fired = count > 0
-        ring = caches.decoder.step(rows, before, length, kept, fired)
+        ring = caches.decoder.step(writes, rows, before, length, kept, count > 0)
         memory = heard.encoded.to(ring.dtype)
         said = heard.tokens.embeddings[:, :tokens]
-        scores = self.decoder(said, count, memory, heard.inside, caches.history, rows, ring, kept)
-        caches.heard[rows] = before + fired * kept
+        history = History(caches.history, rows, count, writes)
+        scores = self.decoder(said, memory, heard.inside, history, ring, kept)
+        writes.add(caches.heard, (rows,), before + (count > 0) * kept)
         return scores

@@ -11,37 +11,51 @@ from torch import Tensor
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, RowResult
 from stream_server.errors import EngineError
-from stream_server.models.caches import Caches
+from stream_server.models.caches import Caches, Writes
 from stream_server.models.checkpoint import Model
 from stream_server.models.frontend import CARRY_SAMPLES, fbank_frames, stacked_frames
 from stream_server.models.paraformer import Batch
+from stream_server.models.program import Program, pack
 
 _UNSPOKEN = 3
 """Ids below are `<blank>`, `<s>` and `</s>`; FunASR drops them too."""
+
+MOST_ROWS = {"cuda": 1024, "cpu": 32}
+"""Rows of a step beyond which a device gains nothing."""
 
 
 class ParaformerRunner:
     """A model and the slots of its streams on one device; see `engine.runner.Runner`.
 
-    A slot belongs to one window from a `first` row to the next. Where `run` raises, the state of its rows' slots is
-    worthless; all others are as they were.
+    A slot belongs to one window from a `first` row to the next. Where `run` raises, all slots are as they were, save
+    that those of `first` rows belong to nobody.
+
+    With `fixed_shapes`, which CUDA has by default, a step has one of few sizes, the smallest that holds its rows, and
+    is captured as a graph at `warm_up`. Else, on a CPU, it computes as many rows and tokens as there are.
     """
 
-    def __init__(self, model: Model, windows: Sequence[Window], slots: int) -> None:
+    def __init__(
+        self, model: Model, windows: Sequence[Window], slots: int, *, fixed_shapes: bool | None = None
+    ) -> None:
         self.windows = tuple(windows)
         self.slots = slots
         self.network = model.network
         self.vocabulary = model.vocabulary
-        self._device = model.device
+        self._device = torch.device(model.device)
+        self.max_batch = min(slots, MOST_ROWS[self._device.type])
         self.caches = Caches(model.network.architecture, self.windows, slots, model.dtype, model.device)
+        self._fixed_shapes = self._device.type == "cuda" if fixed_shapes is None else fixed_shapes
+        self._programs: dict[tuple[Window, int], Program] = {}
         self._tenants: list[Window | None] = [None] * slots
         self._carry = np.zeros((slots, CARRY_SAMPLES), np.int16)
 
     def warm_up(self) -> None:
-        """Run every window once, first alone and then in a batch. Raises EngineError."""
+        """Run every window once, alone and in the largest batch, and capture the graphs. Raises EngineError."""
         try:
+            if self._fixed_shapes:
+                self._make_programs()
             for window in self.windows:
-                for count in {1, self.slots}:
+                for count in {1, self.max_batch}:
                     silence = np.zeros(window.hop_samples, np.int16)
                     self.run(window, [Row(slot, silence, first=True, last=True) for slot in range(count)])
         except Exception as error:
@@ -49,7 +63,8 @@ class ParaformerRunner:
 
     @torch.inference_mode()
     def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        """One step; a row that cannot be served gets an error, its neighbours their results."""
+        """One step of at most `max_batch` rows; one that cannot be served gets an error, its neighbours their
+        results."""
         if window not in self.windows:
             raise EngineError(f"window {window} is not served; served are {', '.join(map(str, self.windows))}")
         results = [RowResult(error=self._refusal(window, row)) for row in rows]
@@ -71,33 +86,77 @@ class ParaformerRunner:
         return None
 
     def _step(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        batch = self._batch(window, rows)
         newcomers = [row.slot for row in rows if row.first]
         if newcomers:
             self.caches.reset(torch.tensor(newcomers, device=self._device))
-        heard = self.network.hear(window, batch, self.caches)
-        # The step's first wait for the device: how many tokens there are decides what the second half computes.
-        counts, fine = torch.stack((heard.tokens.count * heard.finite, heard.finite.long())).tolist()
-        spoken = max(counts)
-        if not spoken:
-            return [self._result([], [], bool(good)) for good in fine]
-        scores = self.network.say(window, batch, self.caches, heard, spoken)
-        said = torch.stack((scores.argmax(-1), heard.frames[:, :spoken], scores.isfinite().all(-1).long()))
-        ids, frames, finite = said.tolist()
-        return [
-            self._result(ids[i][:count], frames[i][:count], bool(fine[i]) and all(finite[i][:count]))
-            for i, count in enumerate(counts)
-        ]
+            for slot in newcomers:
+                self._tenants[slot] = None
+        results = self._run_program(window, rows) if self._fixed_shapes else self._run_as_it_is(window, rows)
+        for row in rows:
+            self._tenants[row.slot] = None if row.last else window
+            if not row.last:
+                self._carry[row.slot] = row.samples[-CARRY_SAMPLES:]
+        return results
 
-    def _result(self, ids: list[int], frames: list[int], fine: bool) -> RowResult:
-        if not fine:
-            return RowResult(error="the model's numbers overflowed")
-        said = [(id_, frame) for id_, frame in zip(ids, frames, strict=True) if id_ >= _UNSPOKEN]
-        return RowResult([self.vocabulary[id_] for id_, _ in said], [frame for _, frame in said])
-
-    def _batch(self, window: Window, rows: Sequence[Row]) -> Batch:
+    def _run_as_it_is(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         samples = np.zeros((len(rows), CARRY_SAMPLES + window.hop_samples), np.int16)
         numbers = np.zeros((5, len(rows)), np.int64)
+        self._fill(window, rows, samples, numbers)
+        slots, fbanks, new, first, last = self._to_device(numbers)
+        batch, writes = Batch(self._to_device(samples), slots, fbanks, new, first.bool(), last.bool()), Writes()
+        heard = self.network.hear(window, batch, self.caches, writes)
+        # How many tokens there are decides what the second half computes.
+        spoken = int((heard.tokens.count * heard.finite).max())
+        # Scores of no token are no matrix worth a product.
+        nothing = self.caches.carried.new_zeros(len(rows), 0, len(self.vocabulary))
+        scores = self.network.say(window, batch, self.caches, heard, spoken, writes) if spoken else nothing
+        packed = pack(heard, scores).tolist()
+        writes.commit()
+        return [self._result(row, spoken) for row in packed]
+
+    def _run_program(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+        program = self._program(window, len(rows))
+        self._fill(window, rows, program.samples, program.numbers)
+        program.clear(len(rows))
+        packed = program.run()[: len(rows)].tolist()
+        results = [self._result(row, program.tokens) for row in packed]
+        crowded = [index for index, (count, fine, *_) in enumerate(packed) if fine and count > program.tokens]
+        if crowded:
+            most = max(packed[index][0] for index in crowded)
+            for index, row in zip(crowded, program.say_rest(crowded, most).tolist(), strict=True):
+                results[index] = self._result(row, most)
+        return results
+
+    def _program(self, window: Window, rows: int) -> Program:
+        size = next(size for size in self._sizes() if size >= rows)
+        key = (window, size)
+        if key not in self._programs:
+            self._programs[key] = Program(self.network, self.caches, window, size)
+        return self._programs[key]
+
+    def _make_programs(self) -> None:
+        # The largest first: the smaller then fit into its memory.
+        pool = None
+        for size in reversed(self._sizes()):
+            for window in self.windows:
+                program = self._program(window, size)
+                if self._device.type == "cuda":
+                    pool = program.capture(pool)
+
+    def _sizes(self) -> list[int]:
+        """Powers of two below `max_batch`, and that."""
+        return [2**n for n in range(self.max_batch.bit_length()) if 2**n < self.max_batch] + [self.max_batch]
+
+    def _result(self, packed: list[int], room: int) -> RowResult:
+        count, fine = packed[:2]
+        if not fine:
+            return RowResult(error="the model's numbers overflowed")
+        ids, frames = packed[2 : 2 + room], packed[2 + room :]
+        said = [(ids[i], frames[i]) for i in range(min(count, room)) if ids[i] >= _UNSPOKEN]
+        return RowResult([self.vocabulary[id_] for id_, _ in said], [frame for _, frame in said])
+
+    def _fill(self, window: Window, rows: Sequence[Row], samples: np.ndarray, numbers: np.ndarray) -> None:
+        """Write the rows' samples and numbers, as `paraformer.Batch` has them, into the first places of both."""
         for index, row in enumerate(rows):
             start = 0 if row.first else CARRY_SAMPLES
             end = start + len(row.samples)
@@ -106,11 +165,6 @@ class ParaformerRunner:
             fbanks = fbank_frames(end)
             new = stacked_frames(fbanks, row.first) if row.last else window.hop
             numbers[:, index] = row.slot, fbanks, new, row.first, row.last
-            self._tenants[row.slot] = None if row.last else window
-            if not row.last:
-                self._carry[row.slot] = row.samples[-CARRY_SAMPLES:]
-        slots, fbanks, new, first, last = self._to_device(numbers)
-        return Batch(self._to_device(samples), slots, fbanks, new, first.bool(), last.bool())
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)

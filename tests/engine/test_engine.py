@@ -221,7 +221,7 @@ def test_a_row_that_fails_leaves_its_neighbours_alone() -> None:
     assert (bench.numbers.row_errors, bench.numbers.slots_in_use) == (1, 1)
 
 
-def test_a_batch_that_raises_fails_what_cannot_be_repeated_and_no_more() -> None:
+def test_a_batch_that_raises_fails_the_row_at_fault_and_no_other() -> None:
     bench = Bench()
     bench.admit("old", "new", "bad", "apart")
     bench.chunk("old", hop(1))
@@ -231,13 +231,26 @@ def test_a_batch_that_raises_fails_what_cannot_be_repeated_and_no_more() -> None
     bench.chunk("new", hop(3))
     bench.chunk("bad", hop(POISON))
     answers = bench.step()
-    assert answers["old"].error and answers["bad"].error, "state after a raise is worthless"
+    assert answers["bad"].error
+    assert answers["old"].pieces == expected_pieces([hop(1), hop(2)])[1:]
     assert answers["new"].pieces == expected_pieces([hop(3)])
-    assert (bench.numbers.failed_batches, bench.numbers.row_errors, bench.numbers.slots_in_use) == (1, 2, 2)
+    assert (bench.numbers.failed_batches, bench.numbers.row_errors, bench.numbers.slots_in_use) == (1, 1, 3)
     bench.chunk("new", hop(4), sequence=1)
     assert bench.step()["new"].pieces == expected_pieces([hop(3), hop(4)])[1:]
     bench.chunk("apart", hop(2, LONG), sequence=1, window=LONG)
     assert bench.step()["apart"].pieces == expected_pieces([hop(1, LONG), hop(2, LONG)])[1:]
+
+
+@pytest.mark.parametrize("memory", [1, 2, 3, 7])
+def test_a_device_short_of_memory_serves_all_rows_in_pieces(memory: int) -> None:
+    bench = Bench(slots=8)
+    names = [f"s{number}" for number in range(8)]
+    bench.admit(*names)
+    for number, name in enumerate(names):
+        bench.chunk(name, hop(number))
+    bench.runner.memory = memory
+    answers = bench.step()
+    assert all(answers[name].pieces == expected_pieces([hop(number)]) for number, name in enumerate(names))
 
 
 def test_a_device_that_fails_on_everything_is_given_up() -> None:

@@ -64,7 +64,8 @@ def test_a_setting_of_a_wrong_form_is_told_once_and_in_words(flag: str, value: s
 @pytest.mark.parametrize("self_signed", [False, True])
 def test_what_to_try_works_as_printed_with_a_certificate_of_our_own(self_signed: bool,
                                                                     capsys: pytest.CaptureFixture[str]) -> None:
-    info = EngineInfo(model="demo", model_kind="demo", windows=DEFAULT_WINDOWS, slots=4, device="cpu", dtype="float32")
+    info = EngineInfo(model="demo", model_kind="demo", windows=DEFAULT_WINDOWS, slots=4, device="cpu", dtype="float32",
+                      capacity=4)
     announce("wss://127.0.0.1:1", info, self_signed)
     said = capsys.readouterr().out
     assert ("--insecure" in said) == ("curl -k https://127.0.0.1:1/" in said) == self_signed

@@ -16,7 +16,7 @@ from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.engine.runner import Row, RowResult
 
 POISON = 31_000
-"""A first sample that makes `run` raise, whoever else is in the batch; the state of all its rows is spoilt then."""
+"""A first sample that makes `run` raise, whoever else is in the batch."""
 
 VENOM = 30_000
 """A first sample that makes its own row fail, and no other."""
@@ -26,9 +26,11 @@ class ScriptedRunner:
     """Implements Runner. Each row gives one piece, the hash of its stream's audio so far in hexadecimal."""
 
     def __init__(self, slots: int = 8, windows: Sequence[Window] = DEFAULT_WINDOWS, step_seconds: float = 0.0) -> None:
-        self.slots = slots
+        self.slots = self.max_batch = slots
         self.windows = tuple(windows)
         self.broken = False
+        self.memory = slots
+        """Rows beyond which a step raises."""
         self.batches: list[tuple[Window, list[Row]]] = []
         self._step_seconds = step_seconds
         self._hashes = [0] * slots
@@ -42,9 +44,9 @@ class ScriptedRunner:
         self.batches.append((window, list(rows)))
         time.sleep(self._step_seconds)
         if self.broken or any(_begins_with(row, POISON) for row in rows):
-            for row in rows:
-                self._hashes[row.slot] ^= 0xDEAD
             raise RuntimeError("the device is broken" if self.broken else "a row is poisoned")
+        if len(rows) > self.memory:
+            raise MemoryError(f"out of memory for {len(rows)} rows")
         return [self._advance(window, row) for row in rows]
 
     def _advance(self, window: Window, row: Row) -> RowResult:

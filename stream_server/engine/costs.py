@@ -1,0 +1,76 @@
+"""What steps cost on this device: measured once at start, so that no batch size and no capacity is a guess."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_server.audio.windows import Window
+from stream_server.engine.runner import Row, Runner
+from stream_server.errors import EngineError
+from stream_server.units import SAMPLE_RATE
+
+WORTHWHILE = 0.93
+"""A batch twice as large has to bring a row's cost down to this share, or its streams wait for nothing."""
+
+LOAD = 0.8
+"""Share of the device's time that admitted sessions may need while all of them speak. Beyond it queues grow."""
+
+REPEATS = 3
+LOUDNESS = 3000.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of a step of `window` by its number of rows, the best of a few."""
+
+    window: Window
+    seconds: dict[int, float]
+
+    @property
+    def best_batch(self) -> int:
+        """Rows beyond which a larger step does not pay."""
+        best, *larger = sorted(self.seconds)
+        for rows in larger:
+            if self.seconds[rows] / rows > WORTHWHILE * self.seconds[best] / best:
+                break
+            best = rows
+        return best
+
+    @property
+    def streams(self) -> int:
+        """How many streams that speak without a pause this device carries in real time, at least 1."""
+        row = self.seconds[self.best_batch] / self.best_batch
+        return max(1, int(LOAD * self.window.hop_samples / SAMPLE_RATE / row))
+
+
+def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.perf_counter) -> Costs:
+    """Times steps of 1, 2, 4 … rows until a larger one does not pay. The runner is to be warm and idle; what its
+    slots held is lost. Raises EngineError where a row fails."""
+    seconds: dict[int, float] = {}
+    costs = Costs(window, seconds)
+    for rows in _sizes(runner.max_batch):
+        seconds[rows] = min(_time(runner, window, rows, clock) for _ in range(REPEATS))
+        if costs.best_batch < rows:
+            break
+    return costs
+
+
+def _sizes(most: int) -> list[int]:
+    return [2**n for n in range(most.bit_length()) if 2**n < most] + [most]
+
+
+def _time(runner: Runner, window: Window, count: int, clock: Callable[[], float]) -> float:
+    # Noise, as silence may fire nothing and so leave half of the work undone. A first step would pay for clean slots.
+    noise = np.random.default_rng(0).normal(0, LOUDNESS, (2, count, window.hop_samples)).astype(np.int16)
+    for hop, first in zip(noise, (True, False), strict=True):
+        rows = [Row(slot, samples, first=first, last=not first) for slot, samples in enumerate(hop)]
+        began = clock()
+        results = runner.run(window, rows)
+        took = clock() - began
+        if error := next((result.error for result in results if result.error), None):
+            raise EngineError(f"a step of {count} rows failed while it was timed: {error}")
+    return took

@@ -1,0 +1,72 @@
+"""What is concluded from measured steps. Time is what the runner under test says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from stream_server.audio.windows import Window
+from stream_server.engine.costs import LOAD, Costs, measure
+from stream_server.engine.runner import Row, RowResult
+from stream_server.errors import EngineError
+from tests.support.scripted_runner import ScriptedRunner
+
+WINDOW = Window(10, 5)
+
+
+class TimedRunner(ScriptedRunner):
+    """Takes as long as `seconds` says of so many rows, on a clock of its own."""
+
+    def __init__(self, slots: int, seconds: Callable[[int], float]) -> None:
+        super().__init__(slots)
+        self.now = 0.0
+        self._seconds = seconds
+
+    def clock(self) -> float:
+        return self.now
+
+    def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+        self.now += self._seconds(len(rows))
+        return super().run(window, rows)
+
+
+def measured(slots: int, seconds: Callable[[int], float]) -> Costs:
+    runner = TimedRunner(slots, seconds)
+    return measure(runner, WINDOW, runner.clock)
+
+
+def test_a_batch_grows_while_it_pays() -> None:
+    costs = measured(64, lambda rows: 0.020 + 0.010 * rows)
+    # A row costs 30, 20, 15, 12.5, 11.25 and then 10.6 ms, which is no longer worth it.
+    assert costs.best_batch == 16
+    assert sorted(costs.seconds) == [1, 2, 4, 8, 16, 32]
+    assert costs.streams == int(LOAD * 0.6 / 0.01125)
+
+
+def test_a_device_that_gains_nothing_by_batches_steps_alone() -> None:
+    costs = measured(64, lambda rows: 0.1 * rows)
+    assert (costs.best_batch, costs.streams) == (1, int(LOAD * 6))
+
+
+def test_the_largest_batch_is_the_last_tried_whatever_its_size() -> None:
+    assert measured(12, lambda rows: 0.1).best_batch == 12
+    assert measured(1, lambda rows: 0.1).best_batch == 1
+
+
+def test_a_device_too_slow_for_one_stream_still_has_one() -> None:
+    assert measured(4, lambda rows: 10.0 * rows).streams == 1
+
+
+def test_the_best_of_several_counts_as_others_use_the_device_too() -> None:
+    slow = iter([9.0, 9.0, 0.1, 0.1] * 20)
+    assert measured(1, lambda rows: next(slow)).seconds == pytest.approx({1: 0.1})
+
+
+def test_a_failure_is_not_taken_for_speed() -> None:
+    class Failing(ScriptedRunner):
+        def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+            return [RowResult(error="overflow") for _ in rows]
+
+    with pytest.raises(EngineError, match="1 rows failed.*overflow"):
+        measure(Failing(), WINDOW)
