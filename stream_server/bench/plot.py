@@ -12,6 +12,9 @@ from stream_server.errors import SettingsError
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MARKERS = ("o", "s", "^", "D")
 LIMIT_COLOUR = "#555555"
+SEEN_LIMITS = 4
+"""How many times the limit is still drawn: far beyond it nothing is told apart but what is not wanted anyway."""
+
 PANEL_INCHES = (5.2, 3.6)
 
 
@@ -72,10 +75,13 @@ def _fill(axes, panel: Panel) -> None:
     if panel.logarithmic:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(panel.title)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
-    axes.set_ylim(bottom=0)
+    highest = max(value for curve in panel.curves for value in curve.y)
+    axes.set_ylim(0, None if panel.limit is None else min(1.05 * max(highest, panel.limit), SEEN_LIMITS * panel.limit))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
