@@ -1,14 +1,16 @@
-"""`python -m benchmarks NAME …` runs benchmarks/NAME.py."""
+"""`python -m benchmarks NAME …` runs benchmarks/NAME.py, or the package of that name."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from pathlib import Path
 
 
 def main() -> int:
-    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    found = pkgutil.iter_modules([str(Path(__file__).parent)])
+    names = sorted(module.name for module in found if not module.name.startswith("_"))
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(f"usage: python -m benchmarks NAME ...; names: {', '.join(names)}", file=sys.stderr)
         return 2
