@@ -164,13 +164,22 @@ def test_of_two_slow_runs_the_earlier_is_right() -> None:
     assert earlier(RULER, Ruler(10, ("一",), (2,))).due == (2, 5, 11)
 
 
-def test_quiet_grows_with_the_slowest_answer() -> None:
-    quiet = Quiet(0.02)
-    assert quiet.seconds == 0.1
-    for delay, expected in ((0.03, 0.1), (0.2, 0.6), (0.1, 0.6)):
-        quiet.answered(delay)
-        assert quiet.seconds == pytest.approx(expected)
+def test_quiet_follows_the_slower_answers_but_not_a_single_stall() -> None:
     assert Quiet(None).seconds == 1.0
+    quiet = Quiet(0.4)
+    for delay in [0.05] * 9:
+        quiet.answered(delay)
+        assert quiet.seconds == 0.4, "what the greeting took, until there are answers enough"
+    quiet.answered(0.05)
+    assert quiet.seconds == pytest.approx(0.15)
+    quiet.answered(5.0)
+    assert quiet.seconds == pytest.approx(0.15)
+    for delay in [0.2] * 20:
+        quiet.answered(delay)
+    assert quiet.seconds == pytest.approx(0.6)
+    for delay in [0.01] * 100:
+        quiet.answered(delay)
+    assert quiet.seconds == 0.1
 
 
 def test_percentiles_are_of_nearest_rank() -> None:

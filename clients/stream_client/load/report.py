@@ -7,6 +7,8 @@ from stream_client.load.plan import Load
 
 BUSY = 0.7
 """Share of a core from which on the tool itself may be what is slow."""
+LATE = 0.01
+"""Share of the messages that may be late by the tool's fault."""
 
 
 def flat(load: Load, figures: Figures) -> dict[str, object]:
@@ -55,4 +57,7 @@ def _warnings(figures: Figures) -> list[str]:
                      "was the server idle then?")
     if figures.tool_cpu_share > BUSY:
         found.append("not to be trusted: the tool itself was busy; give it more --processes, or a machine of its own")
+    elif figures.messages_late - figures.messages_late_blocked > LATE * figures.messages_sent:
+        found.append("not to be trusted: the tool did not get the processor when audio was due, which the lags "
+                     "contain; give it a machine of its own")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from stream_client.load.wire import Target
 
 SHORTEST_QUIET_S = 0.1
 QUIET_FACTOR = 3.0
+LATEST_ANSWERS = 100
+ENOUGH_ANSWERS = 10
 UNKNOWN_QUIET_S = 1.0
 """Where the greeting had no text, and so told nothing of how long answers take."""
 
@@ -25,17 +28,21 @@ AGAIN_AFTER_S = 0.5
 
 
 class Quiet:
-    """How long nothing must come until all is taken to have come.
+    """How long no text must come until all is taken to have come.
 
-    Never less than 100 ms, than what the server took for three seconds of speech at once (more steps than one message
-    can cause), or than three times the longest that any answer has taken so far.
+    Three times what nine in ten of the latest answers have taken, and never less than 100 ms. Before there are enough
+    answers: what the server took for three seconds of speech at once, which is more steps than one message can cause.
     """
 
     def __init__(self, greeting_s: float | None) -> None:
         self.seconds = max(SHORTEST_QUIET_S, UNKNOWN_QUIET_S if greeting_s is None else greeting_s)
+        self._delays: deque[float] = deque(maxlen=LATEST_ANSWERS)
 
     def answered(self, delay_s: float) -> None:
-        self.seconds = max(self.seconds, QUIET_FACTOR * delay_s)
+        self._delays.append(delay_s)
+        if len(self._delays) >= ENOUGH_ANSWERS:
+            usual = sorted(self._delays)[len(self._delays) * 9 // 10]
+            self.seconds = max(SHORTEST_QUIET_S, QUIET_FACTOR * usual)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -48,7 +49,8 @@ def work(job: Job, pipe: Connection) -> None:
     processes of a machine share) or None, sends its Tally; whatever else it is told means to end at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     _allow_files(len(job.streams))
-    asyncio.run(_work(job, pipe))
+    with suppress(BrokenPipeError):  # the parent is gone
+        asyncio.run(_work(job, pipe))
 
 
 async def _work(job: Job, pipe: Connection) -> None:
@@ -81,9 +83,9 @@ async def _measure(job: Job, clients: Sequence[Client], begin: float, pipe: Conn
     until = time.monotonic()
     tally.cpu_s = time.process_time() - cpu
     tally.busiest = tally.cpu_s / (until - wall)
-    if whole.done():
+    whole.cancel()  # in vain if it is done
+    with suppress(asyncio.CancelledError):
         await whole
-    whole.cancel()
     for client, stream in zip(clients, job.streams, strict=True):
         _add(tally, client, job.rulers[stream.content], begin + stream.start_s, message_s, until)
     return tally
