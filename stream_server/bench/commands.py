@@ -16,10 +16,12 @@ DEFAULTS = {"model": "random", "windows": ("0,10,5",)}
 ENGINE_SETTINGS = ("model", "device", "dtype", "threads", "slots", "windows")
 """What of serve's settings concerns an engine alone."""
 
-BUCKETS = (1, 2, 4, 8, 16)
+SERVER_SETTINGS = ("doors", "model", "device", "dtype", "threads", "slots", "sessions", "windows", "session", "limits")
+"""What of serve's settings concerns a server that is measured on this machine."""
 
 SUMMARIES = {
     "engine": "what a step costs, and how many streams the engine carries in real time, without sockets",
+    "capacity": "how many sockets a server on this machine carries, all of them speaking all the time",
 }
 
 
@@ -29,8 +31,8 @@ def add_measurements(parser: argparse.ArgumentParser,
     measurements = parser.add_subparsers(dest="measurement", metavar="MEASUREMENT", required=True)
     engine = _add(measurements, "engine")
     add_settings(engine, ENGINE_SETTINGS)
-    engine.add_argument("--buckets", type=_count, nargs="+", default=BUCKETS, metavar="N",
-                        help="chunks in a step, each size in turn (default: 1 2 4 8 16)")
+    engine.add_argument("--buckets", type=_count, nargs="+", metavar="N",
+                        help="chunks in a step, each size in turn (default: 1 2 4 8 16, on CUDA 1 4 16 64 256)")
     engine.add_argument("--seconds", type=_positive, default=60.0,
                         help="how long steps are measured, and then streams (default: 60)")
     engine.add_argument("--streams", type=_count, help="hold so many streams (default: search for the most)")
@@ -39,13 +41,25 @@ def add_measurements(parser: argparse.ArgumentParser,
     engine.add_argument("--audio", type=Path, default=SAMPLES,
                         help=f"a folder of recordings, or one, {NEEDED} (default: samples/)")
     _add_output(engine)
+    capacity = _add(measurements, "capacity")
+    add_settings(capacity, SERVER_SETTINGS)
+    capacity.add_argument("--seconds", type=_positive, default=8.0,
+                          help="how long each number of sockets is tried (default: 8)")
+    capacity.add_argument("--lag-ms", type=_positive, default=300.0,
+                          help="p99 from sound to text that still counts as carried (default: 300)")
+    capacity.add_argument("--audio", type=Path, default=SAMPLES,
+                          help="a folder of recordings, or one (default: samples/)")
+    _add_output(capacity)
 
 
 def measure(settings: ServeSettings, options: argparse.Namespace) -> int:
     """Runs the measurement that was asked for; its exit status."""
     # Threads that spin while they wait are slow where others share the cores. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from stream_server.bench.engine import run
+    if options.measurement == "engine":
+        from stream_server.bench.engine import run
+    else:
+        from stream_server.bench.capacity import run
     return run(settings, options)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_server import logs
 from stream_server.bench.open_loop import Held, hold
-from stream_server.bench.report import json_line, percentile, table
+from stream_server.bench.report import json_line, percentile, progress, table
 from stream_server.bench.search import PRECISION, most
 from stream_server.bench.speech import Speech
 from stream_server.bench.steps import Bucket, Measured, judge, measure
@@ -32,6 +31,7 @@ FEWEST_HOPS = 4
 FIRST_GUESS = 0.6
 """Of the rate of full batches: streams at random phases fill their batches less well, and need some slack."""
 
+BUCKETS = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16, 64, 256)}
 LAG_MS = {"cpu": 300.0, "cuda": 100.0}
 
 
@@ -43,12 +43,13 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
     if options.plot:
         check_plotting()
     speech = Speech(options.audio)
-    say = _progress(options.json)
+    say = progress(options.json)
     say(f"model {settings.model}: loading and warming up")
     subject = make_subject(settings)
     buckets = _fitting(options.buckets, subject)
     lag_ms = options.lag_ms or LAG_MS[subject.info.device.partition(":")[0]]
     product, copy = _ceilings(subject, say)
+    say(f"the engine's own choice is steps of at most {subject.max_batch} chunks")
     say(f"steps of {', '.join(map(str, buckets))} chunks for {options.seconds:g} s, window {subject.window}, "
         f"{speech.seconds:.0f} s of speech")
     measured = measure(subject, speech, buckets, options.seconds, product, copy)
@@ -63,15 +64,14 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _progress(quiet: bool) -> Callable[[str], None]:
-    """Says what is being done, on standard error where standard output is JSON."""
-    return lambda text: print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
-
-
-def _fitting(buckets: Sequence[int], subject: Subject) -> list[int]:
-    slots = subject.info.slots
-    if max(buckets) > slots:
-        raise SettingsError(f"--buckets {max(buckets)}: there are {slots} slots; give at most {slots}, or more --slots")
+def _fitting(buckets: Sequence[int] | None, subject: Subject) -> list[int]:
+    most = subject.runner.max_batch
+    if buckets is None:
+        usual = BUCKETS[subject.info.device.partition(":")[0]]
+        return [rows for rows in usual if rows <= most]
+    if max(buckets) > most:
+        slots = subject.info.slots
+        raise SettingsError(f"--buckets {max(buckets)}: with {slots} slots a step has at most {most} chunks")
     return sorted(set(buckets))
 
 
@@ -117,7 +117,8 @@ def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms:
     seconds = max(options.seconds, shortest)
 
     def holds(streams: int) -> bool:
-        tried.append(hold(subject.runner, speech, streams, min(max(PROBE_S, shortest), seconds), seed=len(tried)))
+        tried.append(hold(subject.runner, speech, streams, min(max(PROBE_S, shortest), seconds),
+                          max_batch=subject.max_batch, seed=len(tried)))
         say(f"{streams} streams: p99 {tried[-1].delay_ms(99):.0f} ms")
         return tried[-1].within(lag_ms)
 
@@ -128,7 +129,7 @@ def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms:
         streams = most(holds, int(guess), subject.info.slots)
     while True:
         say(f"{max(1, streams)} streams for {seconds:g} s")
-        held = hold(subject.runner, speech, max(1, streams), seconds)
+        held = hold(subject.runner, speech, max(1, streams), seconds, max_batch=subject.max_batch)
         if options.streams or streams <= 1 or held.within(lag_ms):
             return tried, held
         # A short trial may have been lucky.

@@ -44,6 +44,11 @@ class Held:
     tokens: int = 0
     unanswered: int = 0
 
+    def stepped(self, _: Window, rows: int, seconds: float) -> None:
+        """The hook of the engine's statistics."""
+        self.steps.append(seconds)
+        self.rows += rows
+
     def delay_ms(self, percent: float) -> float:
         return 1000 * percentile(self.delays, percent)
 
@@ -103,30 +108,33 @@ class Speaker:
         return Due(self._start + self._spoken / SAMPLE_RATE, step, audio)
 
 
-def hold(runner: Runner, speech: Speech, streams: int, seconds: float, seed: int = 1,
-         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> Held:
+def hold(runner: Runner, speech: Speech, streams: int, seconds: float, *, max_batch: int | None = None,
+         seed: int = 1, clock: Callable[[], float] = time.monotonic,
+         sleep: Callable[[float], None] = time.sleep) -> Held:
     """`streams` speakers at random phases for `seconds`. Raises EngineError where a chunk fails.
 
-    `clock` and `sleep` are the engine's time in seconds.
+    `max_batch` is the engine's; `clock` and `sleep` are its time in seconds.
     """
-    return _Loop(runner, speech, streams, seconds, random.Random(seed), clock, sleep).run()
+    held = Held(streams, seconds)
+    statistics = Statistics(observe_step=held.stepped)
+    engine = Engine(runner, capacity=streams, max_batch=max_batch, statistics=statistics, clock=clock)
+    return _Loop(engine, runner.windows[0], speech, held, random.Random(seed), clock, sleep).run()
 
 
 class _Loop:
     """What engine/process.py does in turn, with speakers in place of its socket."""
 
-    def __init__(self, runner: Runner, speech: Speech, streams: int, seconds: float, chance: random.Random,
+    def __init__(self, engine: Engine, window: Window, speech: Speech, held: Held, chance: random.Random,
                  clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._held = Held(streams, seconds)
-        self._engine = Engine(runner, capacity=streams, statistics=Statistics(observe_step=self._stepped), clock=clock)
-        window = runner.windows[0]
+        self._held = held
+        self._engine = engine
         self._begin = clock()
         hop_s = window.hop_samples / SAMPLE_RATE
         self._speakers = {
             str(number): Speaker(str(number), window, speech, self._begin + chance.uniform(0, hop_s), chance)
-            for number in range(streams)
+            for number in range(held.streams)
         }
         for session in self._speakers:
             self._engine.receive(DOOR, Admit(session), self._begin)
@@ -185,7 +193,3 @@ class _Loop:
     def _open(self) -> list[Due]:
         """Chunks that are complete and not answered."""
         return [due for speaker in self._speakers.values() for due in (speaker.in_flight, *speaker.waiting) if due]
-
-    def _stepped(self, _: Window, rows: int, seconds: float) -> None:
-        self._held.steps.append(seconds)
-        self._held.rows += rows

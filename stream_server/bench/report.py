@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +25,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 def json_line(values: Mapping[str, object]) -> str:
     """One flat object on a line, numbers of four digits."""
     return json.dumps({name: _rounded(value) for name, value in values.items()}, ensure_ascii=False)
+
+
+def progress(as_json: bool) -> Callable[[str], None]:
+    """Says what is being done, on standard error where standard output is JSON."""
+    return lambda text: print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def _shown(value: object) -> str:

@@ -9,6 +9,7 @@ from stream_server.app import make_runner
 from stream_server.audio.windows import Window
 from stream_server.bench.floors import Spoken, Traffic, Work, chunk_work, step_traffic
 from stream_server.config import ServeSettings
+from stream_server.engine.costs import measure
 from stream_server.engine.wire import EngineInfo
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A runner, warmed up, and what its engine would say of it."""
+    """A runner, warmed up, and what its engine would say of it; `max_batch` is the engine's own choice of rows."""
 
     runner: ParaformerRunner
     info: EngineInfo
+    max_batch: int
 
     @property
     def window(self) -> Window:
@@ -49,4 +51,4 @@ def make_subject(settings: ServeSettings) -> Subject:
     """Loads and warms up. Raises ModelError, SettingsError and EngineError."""
     runner, info = make_runner(settings)
     runner.warm_up()
-    return Subject(runner, info)
+    return Subject(runner, info, measure(runner, runner.windows[0]).best_batch)
