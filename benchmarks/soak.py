@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -51,21 +51,19 @@ class Memory:
         return sum(self.megabytes.values())
 
 
-@dataclass(slots=True)
 class Watch:
     """Reads the server's memory on a thread of its own until `stop` is called."""
 
-    server: Server
-    samples: list[Memory] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.began = time.monotonic()
+    def __init__(self, server: Server) -> None:
+        self.samples: list[Memory] = []
+        self._server = server
+        self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-watch", daemon=True)
         self._thread.start()
 
     def elapsed(self) -> float:
-        return time.monotonic() - self.began
+        return time.monotonic() - self._began
 
     def stop(self) -> None:
         self._over.set()
@@ -77,11 +75,11 @@ class Watch:
 
     def _read(self) -> dict[str, float]:
         found = {}
-        for name, process in self.server.processes().items():
+        for name, process in self._server.processes().items():
             with suppress(psutil.NoSuchProcess):
                 found[name] = process.memory_info().rss / MEGABYTE
-        if self.server.engine.device.startswith("cuda"):
-            found["device"] = _device_megabytes(self.server.engine.device)
+        if self._server.engine.device.startswith("cuda"):
+            found["device"] = _device_megabytes(self._server.engine.device)
         return found
 
 

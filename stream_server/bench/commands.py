@@ -43,8 +43,8 @@ def add_measurements(parser: argparse.ArgumentParser,
     _add_output(engine)
     capacity = _add(measurements, "capacity")
     add_settings(capacity, SERVER_SETTINGS)
-    capacity.add_argument("--seconds", type=_positive, default=8.0,
-                          help="how long each number of sockets is tried (default: 8)")
+    capacity.add_argument("--seconds", type=_positive, default=6.0,
+                          help="how long each number of sockets is tried (default: 6)")
     capacity.add_argument("--lag-ms", type=_positive, default=300.0,
                           help="p99 from sound to text that still counts as carried (default: 300)")
     capacity.add_argument("--audio", type=Path, default=SAMPLES,
