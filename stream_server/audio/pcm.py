@@ -23,9 +23,12 @@ class PcmDecoder:
     def decode(self, data: bytes) -> np.ndarray:
         """The samples that `data` completes, int16."""
         whole = self._rest + bytes(data) if self._rest else bytes(data)
-        complete = len(whole) - len(whole) % self.sample_bytes
-        self._rest = whole[complete:]
-        return self._samples(whole[:complete])
+        over = len(whole) % self.sample_bytes
+        if not over:
+            self._rest = b""
+            return self._samples(whole)
+        self._rest = whole[-over:]
+        return self._samples(whole[:-over])
 
     def flush(self) -> int:
         """Forgets the bytes of an incomplete sample and says how many they were."""

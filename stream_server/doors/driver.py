@@ -75,6 +75,7 @@ class Driver:
     async def run(self) -> None:
         """Serves the connection until it ends, and frees what it held, however it ends."""
         self._set_alarm()
+        self._link.offer_bytes(self._take)
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
         try:
@@ -126,6 +127,25 @@ class Driver:
         except Exception:
             self._fail()
             await self._link.lost
+
+    def _take(self, data: bytes) -> bool:
+        """Handles a message of audio at once, where nothing has to be waited for; False where the reader has to."""
+        session = self._session
+        if session is None or session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
+            return False
+        self._heard_at = self._loop.time()
+        try:
+            try:
+                commands, audio = self._dialect.receive_bytes(data)
+                for command in commands:
+                    self._pass_on(command)
+                session.receive_audio(audio)
+            except ClientError as error:
+                self._complain(error)
+            self._pump()
+        except Exception:
+            self._fail()
+        return True
 
     @property
     def _patience_s(self) -> float:
@@ -181,11 +201,13 @@ class Driver:
     async def _obey(self, command: Command) -> None:
         if isinstance(command, Start):
             await self._open(command)
-        elif self._session is None:
-            return
-        elif isinstance(command, Flush):
+        elif self._session is not None:
+            self._pass_on(command)
+
+    def _pass_on(self, command: Flush | Stop) -> None:
+        if isinstance(command, Flush):
             self._session.receive_flush(command)
-        elif isinstance(command, Stop):
+        else:
             self._session.receive_stop(command)
 
     async def _open(self, start: Start) -> None:
@@ -269,9 +291,10 @@ class Driver:
     def _set_alarm(self) -> None:
         if self._outbox.goodbye is not None:
             return
-        deadline = self._heard_at + self._patience_s
         if self._session is not None:
             deadline = self._session.next_deadline(self._loop.time())
+        else:
+            deadline = self._heard_at + self._patience_s
         # Deadlines move with every message; an alarm that rings too early sets the next one.
         if deadline is None or (self._alarm is not None and self._alarm.when() <= deadline):
             return
@@ -309,8 +332,9 @@ class Driver:
 
     async def _deliver(self, message: ServerMessage) -> None:
         for text in self._dialect.send(message):
-            async with asyncio.timeout(self._limits.write_timeout_s):
-                await self._link.send(text)
+            if not self._link.send_now(text):
+                async with asyncio.timeout(self._limits.write_timeout_s):
+                    await self._link.send(text)
         self._observer.sent(message)
         self._stopwatch.sent(message)
         if isinstance(message, Ended):

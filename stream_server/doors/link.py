@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -22,6 +23,15 @@ class Link(Protocol):
 
     async def receive(self) -> str | bytes:
         """The next message. Nothing is read from the network while nobody asks. Raises LinkLost."""
+
+    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+        """Binary messages are offered to `take` the moment they come, while `receive` waits and none is before them.
+
+        What `take` returns False for is received as usual. It never raises.
+        """
+
+    def send_now(self, text: str) -> bool:
+        """Sends if that needs no waiting; False where it does, or where the client is gone: nothing is sent then."""
 
     async def send(self, text: str) -> None:
         """Returns once the network has taken most of it. Raises LinkLost."""

@@ -89,7 +89,7 @@ class Intake:
             while self._marks and self._marks[0].at < score.end:
                 self._pass_mark()
             self.gate.receive(score)
-            self.decisions.extend(self.gate.take_decisions())
+        self.decisions.extend(self.gate.take_decisions())
         while self._marks and not self._vad.outstanding:
             self._pass_mark()
 

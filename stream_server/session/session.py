@@ -166,11 +166,13 @@ class Session:
             self._enter(state)
 
     def _note_activity(self, now: float) -> None:
-        # A client that is not read from, or waits for the engine, cannot be blamed for its silence.
-        waits_for_us = self._segments is not None and (self._segments.busy or not self.wants_audio)
-        if self._heard_client or waits_for_us:
+        if self._heard_client or self._waits_for_us():
             self._heard_at = now
             self._heard_client = False
+
+    def _waits_for_us(self) -> bool:
+        # A client that is not read from, or waits for the engine, cannot be blamed for its silence.
+        return self._segments is not None and (self._segments.busy or not self.wants_audio)
 
     # ---- inside
 

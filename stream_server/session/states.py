@@ -11,6 +11,9 @@ from stream_server.errors import ClientError
 class State(enum.Enum):
     """Where a session stands."""
 
+    # Members are one object each; that of enum hashes their names, in Python, at every step of every session.
+    __hash__ = object.__hash__
+
     NEW = "new"
     OPEN = "open"
     STOPPING = "stopping"
@@ -19,6 +22,8 @@ class State(enum.Enum):
 
 class Event(enum.Enum):
     """What may happen to a session."""
+
+    __hash__ = object.__hash__
 
     START = "start"
     AUDIO = "audio"

@@ -95,6 +95,9 @@ class SegmentEnded:
 Decision = SegmentStarted | SegmentSplit | SegmentEnded
 
 
+_WITHIN_SPEECH = (State.SPEAKING, State.STOPPING)
+
+
 class Gate:
     """Turns scores, in order, into decisions, in order."""
 
@@ -129,14 +132,16 @@ class Gate:
 
     def receive(self, score: Score) -> None:
         """The next score. Its samples may partly be behind `position` where a cut fell into them."""
-        self._scored = score.end
-        self.position = max(self.position, score.end)
-        speaking = self.state in (State.SPEAKING, State.STOPPING)
-        if score.probability >= (STILL_VOICED if speaking else VOICED):
-            self._receive_voiced(score)
+        start, end, probability = score
+        self._scored = end
+        if end > self.position:
+            self.position = end
+        speaking = self.state in _WITHIN_SPEECH
+        if probability >= (STILL_VOICED if speaking else VOICED):
+            self._receive_voiced(start, end)
         else:
-            self._receive_unvoiced(score)
-        if self.state in (State.SPEAKING, State.STOPPING):
+            self._receive_unvoiced(start, end)
+        if self.state in _WITHIN_SPEECH:
             self._apply_rules()
 
     def cut(self, at: int, reason: str) -> None:
@@ -149,12 +154,12 @@ class Gate:
         if self.state is not State.QUIET:
             self._end(reason)
 
-    def _receive_voiced(self, score: Score) -> None:
+    def _receive_voiced(self, start: int, end: int) -> None:
         if self.state is State.QUIET:
             self.state = State.STARTING
-            self._onset = max(score.start, self._floor)
+            self._onset = max(start, self._floor)
             self._voiced = 0
-        self._voiced += score.end - score.start
+        self._voiced += end - start
         self._unvoiced = 0
         self._last_speech = self.position
         if self.state is State.STOPPING:
@@ -162,8 +167,8 @@ class Gate:
         elif self.state is State.STARTING and self._voiced >= self._options.min_speech:
             self._open()
 
-    def _receive_unvoiced(self, score: Score) -> None:
-        self._unvoiced += score.end - score.start
+    def _receive_unvoiced(self, start: int, end: int) -> None:
+        self._unvoiced += end - start
         if self.state is State.SPEAKING:
             self.state = State.STOPPING
         elif self.state is State.STARTING and self._unvoiced >= LAPSE:

@@ -12,6 +12,7 @@ from stream_server.units import SAMPLE_RATE
 
 FRAME = 320
 """Samples of a frame of webrtcvad: 20 ms."""
+FRAME_BYTES = 2 * FRAME
 
 
 class Score(NamedTuple):
@@ -54,33 +55,31 @@ class WebrtcVad:
             warnings.simplefilter("ignore")
             import webrtcvad
         self._vad = webrtcvad.Vad(aggressiveness)
-        self._rest = np.zeros(0, np.int16)
+        self._rest = b""
         self._position = 0
         self._scores: list[Score] = []
 
     def receive(self, samples: np.ndarray) -> None:
-        waiting = np.concatenate((self._rest, samples))
-        whole = len(waiting) - len(waiting) % FRAME
-        data = waiting[:whole].tobytes()
-        for offset in range(0, 2 * whole, 2 * FRAME):
-            self._judge(data[offset : offset + 2 * FRAME], FRAME)
-        self._rest = waiting[whole:]
+        data = self._rest + samples.tobytes()
+        begin = 0
+        for end in range(FRAME_BYTES, len(data) + 1, FRAME_BYTES):
+            self._judge(data[begin:end], FRAME)
+            begin = end
+        self._rest = data[begin:]
 
     def receive_end(self) -> None:
-        if len(self._rest):
-            padded = np.zeros(FRAME, np.int16)
-            padded[: len(self._rest)] = self._rest
-            self._judge(padded.tobytes(), len(self._rest))
-            self._rest = self._rest[:0]
+        if self._rest:
+            self._judge(self._rest.ljust(FRAME_BYTES, b"\0"), len(self._rest) // 2)
+            self._rest = b""
 
     def take_scores(self) -> list[Score]:
         scores, self._scores = self._scores, []
         return scores
 
     def _judge(self, frame: bytes, samples: int) -> None:
-        speech = self._vad.is_speech(frame, SAMPLE_RATE)
-        self._scores.append(Score(self._position, self._position + samples, 1.0 if speech else 0.0))
-        self._position += samples
+        start = self._position
+        self._position = end = start + samples
+        self._scores.append(Score(start, end, 1.0 if self._vad.is_speech(frame, SAMPLE_RATE) else 0.0))
 
 
 class Always:

@@ -40,9 +40,23 @@ class MemoryLink:
         self.aborted = False
         self.reading = asyncio.Event()
         self.reading.set()
+        self._receiving = False
 
     async def receive(self) -> str | bytes:
-        return await self.incoming.get()
+        self._receiving = True
+        try:
+            return await self.incoming.get()
+        finally:
+            self._receiving = False
+
+    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+
+    def send_now(self, text: str) -> bool:
+        if not self.reading.is_set() or self.lost.done():
+            return False
+        self.received.append(json.loads(text))
+        return True
 
     async def send(self, text: str) -> None:
         await self.reading.wait()
@@ -63,7 +77,9 @@ class MemoryLink:
 
     def say(self, *messages: str | bytes) -> None:
         for message in messages:
-            self.incoming.put_nowait(message)
+            at_once = isinstance(message, bytes) and self._receiving and self.incoming.empty()
+            if not (at_once and self._take(message)):
+                self.incoming.put_nowait(message)
 
     def kinds(self) -> list[str]:
         return [message["type"] for message in self.received]
