@@ -21,6 +21,7 @@ from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, ar
 from stream_server.models.frontend import Frontend
 from stream_server.models.hub import HUB_IDS, download, looks_like_hub_id
 from stream_server.models.paraformer import Paraformer
+from stream_server.models.quantised import quantise
 from stream_server.models.random_weights import random_tensors, synthetic_vocabulary
 
 DEMO = Path(__file__).parent.parent / "data" / "demo"
@@ -41,7 +42,10 @@ _RANDOM_SHIFT, _RANDOM_SCALE = -13.0, 0.15
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network ready to run, its weights in `dtype` on `device`; `vocabulary[i]` is the piece of id i."""
+    """A network ready to run on `device`; `vocabulary[i]` is the piece of id i.
+
+    `dtype` is that of what it computes and keeps, and of its weights, unless their matrices are int8.
+    """
 
     network: Paraformer
     vocabulary: list[str]
@@ -52,6 +56,7 @@ class Model:
 def load(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
     """The model that `model` names: `demo`, `random`, a directory, a hub id or a hub's short name.
 
+    With torch.int8 for `dtype`, CPU only, the encoder's and the decoder's matrices are int8 and all else is fp32.
     Raises ModelError, in one line, where there is none or it cannot be served.
     """
     if model == "random":
@@ -106,16 +111,24 @@ def _assemble(
     dtype: torch.dtype, device: str, source: str,
 ) -> Model:
     network = _empty(architecture)
+    computed = torch.float32 if dtype == torch.int8 else dtype
     wanted = dict(network.named_parameters())
     _check_tensors(wanted, tensors, source)
     # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
     converted = {
-        name: tensors[name].to(device, torch.float32 if _ALWAYS_FP32.match(name) else dtype) for name in wanted
+        name: tensors[name].to(device, torch.float32 if _ALWAYS_FP32.match(name) else computed) for name in wanted
     }
     network.load_state_dict(converted, assign=True)
+    del converted
     network.frontend = Frontend(shift, scale).to(device)
     network.requires_grad_(False).eval()
-    return Model(network, vocabulary, dtype, device)
+    if dtype == torch.int8:
+        quantise(network.encoder)
+        quantise(network.decoder)
+        # What is left is small; copied, it no longer keeps the file mapped.
+        rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
+        network.load_state_dict(rest, assign=True)
+    return Model(network, vocabulary, computed, device)
 
 
 def _check_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 from stream_server.errors import SettingsError
+from stream_server.models.quantised import check_int8
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+"""int8 stands for the matrices alone: see `quantised`."""
 
 
 def choose_device(wish: str) -> str:
@@ -23,8 +25,12 @@ def choose_dtype(wish: str, device: str) -> torch.dtype:
     """`auto` is fp16 on CUDA, bf16 on a CPU that multiplies it, else fp32.
 
     On CUDA both are as fast; fp16 keeps ten bits to bf16's seven and changes a tenth of the tokens. Its narrow range is
-    enough, since sums along the layers are fp32; a row that does overflow is reported, not spoken.
+    enough, since sums along the layers are fp32; a row that does overflow is reported, not spoken. int8 is not chosen:
+    faster than fp32 on a CPU, it changes more text (docs/narrow-numbers.md). Raises SettingsError where int8 is wished
+    for and cannot be.
     """
+    if wish == "int8":
+        check_int8(device)
     if wish != "auto":
         return DTYPES[wish]
     if device.startswith("cuda"):

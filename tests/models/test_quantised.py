@@ -1,0 +1,197 @@
+"""int8: the product is exact on any processor, a row is its own, and the text is nearly that of fp32."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from benchmarks.demo_cer import edit_distance
+from stream_server.audio.windows import Window
+from stream_server.engine.runner import Row
+from stream_server.errors import SettingsError
+from stream_server.models.checkpoint import Model, load, random_model
+from stream_server.models.devices import choose_dtype
+from stream_server.models.quantised import INPUT_MOST, WEIGHT_MOST, Int8Linear, check_int8
+from stream_server.models.streaming import ParaformerRunner
+from tests.models.conftest import SMALL
+from tests.support.reference import pieces_of
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+WINDOW = Window(4, 4)
+
+
+def can_int8() -> bool:
+    try:
+        check_int8("cpu")
+    except SettingsError:
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not can_int8(), reason="int8 needs an x86 CPU with AVX2")
+
+
+@pytest.fixture(scope="module")
+def int8() -> Model:
+    return random_model(SMALL, torch.int8)
+
+
+def integers(rows: int, columns: int, most: int, seed: int) -> Tensor:
+    """Whole numbers up to `most` on either side, which every row reaches: so its scale is one."""
+    values = torch.from_numpy(np.random.default_rng(seed).integers(-most, most + 1, (rows, columns))).float()
+    values[:, 0] = most
+    return values
+
+
+def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    layer.weight.data = weight
+    if bias is not None:
+        layer.bias.data = bias
+    return layer
+
+
+def exact(x: Tensor, weight: Tensor) -> Tensor:
+    return (x.to(torch.int64) @ weight.to(torch.int64).T).float()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("rows", [1, 2, 15, 33, 240])
+@pytest.mark.parametrize(("inner", "outer"), [(512, 1536), (560, 1536), (2048, 512), (512, 8404), (31, 7)])
+def test_the_sum_of_products_is_exact(rows: int, inner: int, outer: int):
+    x, weight = integers(rows, inner, INPUT_MOST, 1), integers(outer, inner, WEIGHT_MOST, 2)
+    assert torch.equal(Int8Linear(linear(weight))(x), exact(x, weight))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("x_sign", [1, -1])
+@pytest.mark.parametrize("weight_sign", [1, -1])
+def test_the_largest_products_are_not_cut(x_sign: int, weight_sign: int):
+    x = torch.full((15, 2048), float(x_sign * INPUT_MOST))
+    weight = torch.full((512, 2048), float(weight_sign * WEIGHT_MOST))
+    assert torch.equal(Int8Linear(linear(weight))(x), exact(x, weight))
+
+
+@torch.inference_mode()
+def test_it_is_near_the_layer_it_stands_for():
+    torch.manual_seed(0)
+    layer = nn.Linear(512, 1536)
+    # Rows of very different sizes: each has a scale of its own.
+    x = torch.randn(3, 15, 512) * torch.logspace(-6, 6, 45).view(3, 15, 1)
+    wanted, found = layer(x) - layer.bias, Int8Linear(layer)(x) - layer.bias
+    assert found.shape == wanted.shape
+    seen = wanted.norm(dim=-1) > 1e-3  # below, the bias has swallowed the product in either
+    assert ((found - wanted).norm(dim=-1) / wanted.norm(dim=-1))[seen].max() < 0.03
+    assert torch.equal(Int8Linear(layer)(torch.zeros(2, 512)), layer.bias.expand(2, -1))
+
+
+@torch.inference_mode()
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(2, 40), place=st.integers(0, 39), seed=st.integers(0, 99),
+       other=st.sampled_from([0.0, 1e-38, 1e6, 1e30, float("inf"), float("nan")]))
+def test_a_row_is_the_same_to_the_bit_beside_any_neighbours(rows: int, place: int, seed: int, other: float):
+    random_ = torch.Generator().manual_seed(seed)
+    layer = Int8Linear(linear(torch.randn(96, 560, generator=random_), torch.randn(96, generator=random_)))
+    x = torch.randn(rows, 560, generator=random_)
+    place %= rows
+    wild = torch.full_like(x, other)
+    wild[place] = x[place]
+    assert torch.equal(layer(wild)[place], layer(x)[place])
+    assert torch.equal(layer(wild)[place], layer(x[place : place + 1])[0])
+    others = torch.cat((wild[:place], wild[place + 1 :]))
+    assert layer(others).isfinite().all() == torch.tensor(other).isfinite(), "what is no number is not hidden"
+
+
+def sound(hops: int, seed: int) -> list[np.ndarray]:
+    """Something with a beat, hop by hop, so that made-up weights have something to fire on."""
+    random_ = np.random.default_rng(seed)
+    beat = np.repeat(random_.uniform(0, 6000, hops * WINDOW.hop), 960)
+    return np.split((random_.normal(0, 1, len(beat)) * beat).clip(-32768, 32767).astype(np.int16), hops)
+
+
+NEIGHBOURS = {
+    "goes on": sound(1, 1)[0], "joins": sound(1, 2)[0], "loud": np.full(WINDOW.hop_samples, -32768, np.int16),
+    "silent": np.zeros(WINDOW.hop_samples, np.int16), "overflown": sound(1, 3)[0],
+}
+HOPS, MINE = 6, 1
+
+Beside = tuple[list[tuple], list[Tensor]]
+
+
+def beside(model: Model, steps: list[list[str]]) -> Beside:
+    """What the stream in slot 1 of 4 says beside such neighbours, step by step, and the state that it leaves."""
+    runner = ParaformerRunner(model, [WINDOW], 4)
+    said = []
+    for number, (neighbours, samples) in enumerate(zip(steps, sound(HOPS, 0), strict=True)):
+        rows = []
+        for slot, kind in enumerate([neighbours[0], "mine", *neighbours[1:]]):
+            if kind == "overflown":
+                runner.caches.encoder.frames[:, slot] = torch.nan
+            heard = samples if slot == MINE else NEIGHBOURS[kind]
+            last = slot == MINE and number == HOPS - 1
+            rows.append(Row(slot, heard, first=number == 0 or kind == "joins", last=last))
+        result = runner.run(WINDOW, rows)[MINE]
+        said.append((result.pieces, result.frames, result.error))
+    caches = runner.caches
+    state = (caches.encoder.frames, caches.decoder.frames, caches.history)
+    return said, [rows[:, MINE].clone() for rows in state] + [caches.carry[MINE].clone(), caches.carried[MINE].clone()]
+
+
+@pytest.fixture(scope="module")
+def among_its_like(int8: Model) -> Beside:
+    return beside(int8, [["goes on"] * 3] * HOPS)
+
+
+@settings(max_examples=6, deadline=None)
+@given(steps=st.lists(st.lists(st.sampled_from(list(NEIGHBOURS)), min_size=3, max_size=3),
+                      min_size=HOPS, max_size=HOPS))
+def test_a_stream_is_the_same_to_the_bit_beside_any_neighbours(
+    int8: Model, among_its_like: Beside, steps: list[list[str]]
+):
+    (said, state), (wanted, wanted_state) = beside(int8, steps), among_its_like
+    assert said == wanted
+    assert sum(len(pieces) for pieces, _, _ in said) > 2
+    assert all(map(torch.equal, state, wanted_state))
+
+
+def text(model: Model, name: str) -> str:
+    runner, window = ParaformerRunner(model, [Window(10, 5)], 1), Window(10, 5)
+    with wave.open(str(SAMPLES / name)) as recording:
+        samples = np.frombuffer(recording.readframes(recording.getnframes()), "<i2")
+    pieces = pieces_of(samples, window)
+    rows = [Row(0, piece, number == 0, number == len(pieces) - 1) for number, piece in enumerate(pieces)]
+    return "".join(token for row in rows for token in runner.run(window, [row])[0].pieces)
+
+
+def test_the_demonstration_model_says_the_same():
+    exact_model, int8_model = load("demo"), load("demo", torch.int8)
+    names = sorted(path.name for path in SAMPLES.glob("*.wav"))
+    wanted, found = ([text(model, name) for name in names] for model in (exact_model, int8_model))
+    characters = sum(map(len, wanted))
+    assert characters > 80
+    # The recordings are of the kind that the model knows: where it is sure, a coarser grid changes next to nothing.
+    assert sum(map(edit_distance, wanted, found)) <= 0.03 * characters
+
+
+def test_every_matrix_of_encoder_and_decoder_is_int8_and_nothing_else(int8: Model, small: Model):
+    exact_layers = {name for name, module in small.network.named_modules() if isinstance(module, nn.Linear)}
+    found = {name for name, module in int8.network.named_modules() if isinstance(module, Int8Linear)}
+    assert found == {name for name in exact_layers if not name.startswith("predictor.")}
+    assert int8.dtype == torch.float32
+    kept = dict(int8.network.named_parameters())
+    assert all(torch.equal(kept[name], parameter) for name, parameter in small.network.named_parameters()
+               if name in kept)
+    assert sum(map(torch.numel, kept.values())) < 0.05 * sum(map(torch.numel, small.network.parameters()))
+
+
+def test_int8_is_for_a_cpu():
+    assert choose_dtype("int8", "cpu") == torch.int8
+    with pytest.raises(SettingsError, match=r"int8.*cuda:0.*fp32"):
+        choose_dtype("int8", "cuda:0")
