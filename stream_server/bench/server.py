@@ -40,7 +40,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """A running server."""
+    """A running server. `known`: the processes that it began with."""
 
     def __init__(self, process: subprocess.Popen[bytes], ready: Ready) -> None:
         import psutil
@@ -48,6 +48,7 @@ class Server:
         self.address = ready.address
         self.engine = ready.engine
         self._supervisor = psutil.Process(process.pid)
+        self.known = list(self.processes().values())
 
     def processes(self) -> dict[str, psutil.Process]:
         """Its processes by name: supervisor, engine-0, door-0, …"""

@@ -83,19 +83,20 @@ class Crowd:
         long message a hop tells as much in a tenth of the time.
         """
         frames = _longest_part(self._window)
-        coarse = self._load(1, 60 * frames)
+        coarse = self.load(1, 60 * frames)
         content = prepare(coarse, say)
-        fine = self._load(1, 60 * MESSAGE_FRAMES)
+        fine = self.load(1, 60 * MESSAGE_FRAMES)
         rulers = [_refined(ruler, frames // MESSAGE_FRAMES) for ruler in content.rulers]
         write_rulers(self._ruler, rulers, fingerprint(content.audios, fine.dialect, fine.message_ms, fine.wishes))
 
     def measure(self, sockets: int, seed: int = 0) -> Point:
         """One run. Raises StreamClientError where the server cannot be reached at all."""
         before = self._server.door_seconds()
-        figures = run(self._load(sockets, 60 * MESSAGE_FRAMES, self._ruler, seed))
+        figures = run(self.load(sockets, 60 * MESSAGE_FRAMES, self._ruler, seed))
         return Point(sockets, figures, self._server.door_seconds() - before)
 
-    def _load(self, sockets: int, message_ms: int, ruler: Path | None = None, seed: int = 0) -> Load:
+    def load(self, sockets: int, message_ms: int, ruler: Path | None = None, seed: int = 0) -> Load:
+        """What the load tool is asked for."""
         return Load(url=self._server.address, streams=sockets, seconds=self._seconds, files=(self._audio,),
                     ramp_s=self._window.hop * 0.06, message_ms=message_ms, distinct=1, seed=seed, wishes=WISHES,
                     ruler=ruler)
