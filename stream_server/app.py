@@ -37,10 +37,14 @@ LISTEN_BACKLOG = 1024
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process is to be. `settings` is ServeSettings as JSON; descriptors are inherited."""
+    """What a process is to be. `settings` is ServeSettings as JSON; descriptors are inherited.
+
+    `engines` are the names of all engines, the same for every process of a server.
+    """
 
     kind: Literal["door", "engine"]
     name: str
+    engines: tuple[str, ...]
     settings: str
     runtime: str
     news_fd: int
@@ -50,10 +54,10 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process tells its supervisor, one JSON line each: whether it can work, and with what engine."""
+    """What a process tells its supervisor, one JSON line each: whether it can work, and with which engines."""
 
     ready: bool
-    engine: EngineInfo | None = None
+    engines: dict[str, EngineInfo] = {}
 
 
 def main() -> int:
@@ -101,7 +105,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     from stream_server.metrics import observe_step
 
     _exit_with_supervisor()
-    runner, info = make_runner(settings)
+    runner, info = make_runner(_share(role, settings))
     runner.warm_up()
     costs = measure(runner, runner.windows[0])
     log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
@@ -110,9 +114,21 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     stop = stop_on_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)
-    serve(runner, engine_endpoint(Path(role.runtime)), info, stop=stop, capacity=capacity, max_batch=costs.best_batch,
-          statistics=statistics,
-          on_bound=lambda: _tell(role, News(ready=True, engine=info)))
+    serve(runner, engine_endpoint(Path(role.runtime), role.name), info, stop=stop, capacity=capacity,
+          max_batch=costs.best_batch, statistics=statistics,
+          on_bound=lambda: _tell(role, News(ready=True, engines={role.name: info})))
+
+
+def _share(role: Role, settings: ServeSettings) -> ServeSettings:
+    """The settings of one engine among several: a CUDA device of its own, or its part of the cores."""
+    import torch
+
+    count, number, devices = len(role.engines), role.engines.index(role.name), torch.cuda.device_count()
+    if count == 1:
+        return settings
+    if settings.device in ("auto", "cuda") and devices:
+        return settings.model_copy(update={"device": f"cuda:{number % devices}"})
+    return settings.model_copy(update={"threads": settings.threads or max(1, usable_cores() // count)})
 
 
 def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
@@ -162,7 +178,7 @@ def _exit_with_supervisor() -> None:
 
 
 class _Door:
-    """A door's process: one loop with the HTTP server, the WebSockets and the link to the engine."""
+    """A door's process: one loop with the HTTP server, the WebSockets and the links to the engines."""
 
     def __init__(self, role: Role, settings: ServeSettings) -> None:
         self._role = role
@@ -173,20 +189,20 @@ class _Door:
         from stream_server.dialects.native import NativeDialect
         from stream_server.doors.http import Health
         from stream_server.doors.reception import Reception
-        from stream_server.engine.client import EngineClient
         from stream_server.engine.endpoint import engine_endpoint
+        from stream_server.engine.pool import EnginePool
         from stream_server.metrics import DoorMetrics
 
         dialects = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
         self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits)
-        self._client = EngineClient(engine_endpoint(Path(self._role.runtime)), self._role.name,
-                                    on_hypothesis=self._reception.receive_hypothesis,
-                                    on_refused=self._reception.engine_refused, on_lost=self._engine_lost,
-                                    on_ready=self._engine_ready)
-        self._reception.engine = self._client
+        endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
+        self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
+                                   on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
+                                   on_refused=self._reception.engine_refused, on_change=self._engines_changed)
+        self._reception.engine = self._engines
         stop = self._stop_event()
-        link = asyncio.create_task(self._client.run())
+        link = asyncio.create_task(self._engines.run())
         server, sockets = self._make_server(list(dialects))
         await server.startup([socket.socket(fileno=self._role.listen_fd)])
         for listener in server.servers:
@@ -214,7 +230,7 @@ class _Door:
         limits = self._settings.limits
         sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes)
         config = uvicorn.Config(
-            create_http(self._health, lambda: render(self._client.statistics)),
+            create_http(self._health, lambda: render(self._engines.statistics)),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
             log_config=None, access_log=False, server_header=False,
             ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, backlog=ACCEPTS_PER_TURN,
@@ -232,15 +248,9 @@ class _Door:
         _exit_with_supervisor()
         return stop
 
-    def _engine_ready(self, info: EngineInfo) -> None:
-        self._health.info = info
-        self._reception.engine_back()
-        _tell(self._role, News(ready=True, engine=info))
-
-    def _engine_lost(self) -> None:
-        self._health.info = None
-        self._reception.engine_lost()
-        _tell(self._role, News(ready=False))
+    def _engines_changed(self) -> None:
+        self._health.engines = self._engines.ready
+        _tell(self._role, News(ready=bool(self._engines.ready), engines=self._engines.ready))
 
 
 if __name__ == "__main__":

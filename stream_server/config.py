@@ -66,9 +66,12 @@ class ServeSettings(Frozen):
     model: str = Field("demo",
                        description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")
+    engines: int = Field(0, ge=0, le=64,
+                         description="engine processes; 0: one on each CUDA device where `device` names none, else one")
     dtype: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto", description="numbers the engine calculates in; `int8` is for x86 CPUs and faster than `fp32` there")
-    threads: int = Field(0, ge=0, le=256, description="processor threads of the engine; 0: one per core")
+    threads: int = Field(0, ge=0, le=256,
+                         description="processor threads of each engine; 0: one per core, divided among the engines")
     slots: int = Field(0, ge=0, le=65536,
                        description="streams recognised at once; 0: as many as the device's memory holds")
     sessions: int = Field(0, ge=0, le=65536,

@@ -86,7 +86,7 @@ def observe_step(_: Window, rows: int, seconds: float) -> None:
 
 
 def render(statistics: Mapping[str, float]) -> bytes:
-    """All processes' numbers as Prometheus reads them; `statistics` is what the engine last said of itself."""
+    """All processes' numbers as Prometheus reads them; `statistics` is what the engines last said of themselves."""
     registry = CollectorRegistry()
     if os.environ.get(MULTIPROCESS_VARIABLE):
         MultiProcessCollector(registry)

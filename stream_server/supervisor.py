@@ -1,4 +1,4 @@
-"""The process that the command line starts: it runs the engine and the doors, brings back what dies, and ends them."""
+"""The process that the command line starts: it runs the engines and the doors, brings back what dies, and ends them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Child:
                  on_news: Callable[[Child, News], None], on_hopeless: Callable[[Child, int], None]) -> None:
         self.ready = False
         self.was_ready = False
+        self.engines: frozenset[str] = frozenset()
+        """Those that a door can use, or the engine itself."""
         self.process: asyncio.subprocess.Process | None = None
         self._make_role = make_role
         self._inherited = inherited
@@ -97,7 +99,7 @@ class Child:
         hearing = asyncio.create_task(self._hear(news))
         status = await process.wait()
         await hearing
-        self.ready = False
+        self.ready, self.engines = False, frozenset()
         _forget_gauges(self._metrics, process.pid)
         return role.name, status
 
@@ -108,7 +110,7 @@ class Child:
                 lambda: asyncio.StreamReaderProtocol(reader), pipe)
             async for line in reader:
                 news = msgspec.json.decode(line, type=News)
-                self.ready = news.ready
+                self.ready, self.engines = news.ready, frozenset(news.engines)
                 self.was_ready = self.was_ready or news.ready
                 self._on_news(self, news)
             transport.close()
@@ -122,10 +124,9 @@ class Supervisor:
         self._announce = announce
         self._announced = False
         self._status = 0
-        self._engine: Child | None = None
+        self._engines: dict[str, Child] = {}
         self._doors: list[Child] = []
         self._end: asyncio.Event = asyncio.Event()
-        self._hung_check: asyncio.TimerHandle | None = None
         self._signals = 0
 
     async def run(self) -> int:
@@ -139,16 +140,20 @@ class Supervisor:
         runtime = make_runtime_directory()
         try:
             self._make_children(runtime, listener, certfile, keyfile)
-            lives = [asyncio.create_task(child.live()) for child in (self._engine, *self._doors)]
+            engines = [asyncio.create_task(engine.live()) for engine in self._engines.values()]
+            doors = [asyncio.create_task(door.live()) for door in self._doors]
             await self._end.wait()
             listener.close()
-            await self._finish(lives)
+            await self._finish(engines, doors)
         finally:
-            for child in (self._engine, *self._doors):
-                if child is not None:
-                    child.signal(signal.SIGKILL)
+            for child in self._children:
+                child.signal(signal.SIGKILL)
             shutil.rmtree(runtime, ignore_errors=True)
         return self._status
+
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._engines.values(), *self._doors]
 
     def _certificate(self) -> tuple[Path | None, Path | None]:
         settings = self._settings
@@ -160,10 +165,11 @@ class Supervisor:
 
     def _make_children(self, runtime: Path, listener: socket.socket, certfile: Path | None,
                        keyfile: Path | None) -> None:
-        common = {"settings": self._settings.model_dump_json(), "runtime": str(runtime)}
+        engines = tuple(f"engine-{number}" for number in range(count_engines(self._settings)))
+        common = {"settings": self._settings.model_dump_json(), "runtime": str(runtime), "engines": engines}
 
-        def engine_role(news_fd: int) -> Role:
-            return Role(kind="engine", name="engine-0", news_fd=news_fd, **common)
+        def engine_role(name: str) -> Callable[[int], Role]:
+            return lambda news_fd: Role(kind="engine", name=name, news_fd=news_fd, **common)
 
         def door_role(number: int) -> Callable[[int], Role]:
             return lambda news_fd: Role(
@@ -173,31 +179,32 @@ class Supervisor:
         def child(make_role: Callable[[int], Role], *inherited: int) -> Child:
             return Child(make_role, inherited, runtime, self._on_news, self._on_hopeless)
 
-        self._engine = child(engine_role)
+        self._engines = {name: child(engine_role(name)) for name in engines}
         self._doors = [child(door_role(number), listener.fileno()) for number in range(self._settings.doors)]
 
     def _on_news(self, child: Child, news: News) -> None:
-        if child is self._engine:
+        if child in self._engines.values():
             return
-        if all(door.ready for door in self._doors):
-            if not self._announced:
-                self._announced = True
-                self._announce(self._address, news.engine)
-        elif not any(door.ready for door in self._doors) and self._engine.process is not None:
-            # Every door has lost it; a dead one is noticed at once, so that one which lives on may be hung.
-            suspect = self._engine.process
-            asyncio.get_running_loop().call_later(HUNG_AFTER_S, self._kill_if_hung, suspect)
+        if not self._announced and all(door.ready for door in self._doors):
+            self._announced = True
+            self._announce(self._address, next(iter(news.engines.values())))
+        for name, engine in self._engines.items():
+            if engine.process is not None and not self._is_used(name):
+                # Every door has lost it; a dead one is noticed at once, so that one which lives on may be hung.
+                asyncio.get_running_loop().call_later(HUNG_AFTER_S, self._kill_if_hung, name, engine.process)
 
-    def _kill_if_hung(self, suspect: asyncio.subprocess.Process) -> None:
-        engine = self._engine
-        if engine.process is suspect and suspect.returncode is None and not any(door.ready for door in self._doors) \
-                and engine.ready:
-            log.error("the engine lives but answers no door: it is killed")
+    def _is_used(self, engine: str) -> bool:
+        return any(engine in door.engines for door in self._doors)
+
+    def _kill_if_hung(self, name: str, suspect: asyncio.subprocess.Process) -> None:
+        engine = self._engines[name]
+        if engine.process is suspect and suspect.returncode is None and engine.ready and not self._is_used(name):
+            log.error("%s lives but answers no door: it is killed", name)
             engine.signal(signal.SIGKILL)
 
     def _on_hopeless(self, child: Child, status: int) -> None:
         if status != EXIT_SETTINGS:
-            what = "the engine" if child is self._engine else "a door"
+            what = "an engine" if child in self._engines.values() else "a door"
             print(f"stream-server: {what} ended with status {status} before it was ready; see its last lines above",
                   file=sys.stderr, flush=True)
         self._status = EXIT_SETTINGS if status == EXIT_SETTINGS else 1
@@ -209,19 +216,21 @@ class Supervisor:
             log.info("%s: ending within %g s; another signal ends at once", number.name, self._settings.drain_s)
             self._end.set()
             return
-        for child in (self._engine, *self._doors):
+        for child in self._children:
             child.end(signal.SIGKILL)
 
-    async def _finish(self, lives: list[asyncio.Task[None]]) -> None:
-        """Ends the doors, which drain, and then the engine that they need until then."""
-        engine_life, *door_lives = lives
+    async def _finish(self, engine_lives: list[asyncio.Task[None]], door_lives: list[asyncio.Task[None]]) -> None:
+        """Ends the doors, which drain, and then the engines that they need until then."""
+        engines = list(self._engines.values())
         if not self._announced:
-            self._engine.end(signal.SIGKILL)
+            for engine in engines:
+                engine.end(signal.SIGKILL)
         for door in self._doors:
             door.end()
         await self._wait(door_lives, self._doors, self._settings.drain_s + KILL_AFTER_S)
-        self._engine.end()
-        await self._wait([engine_life], [self._engine], KILL_AFTER_S)
+        for engine in engines:
+            engine.end()
+        await self._wait(engine_lives, engines, KILL_AFTER_S)
         if self._signals > 1:
             self._status = 1
 
@@ -233,6 +242,23 @@ class Supervisor:
             for life in alive:
                 life.cancel()
             await asyncio.gather(*alive, return_exceptions=True)
+
+
+def count_engines(settings: ServeSettings) -> int:
+    """How many engines there are to be: as many as asked for, else one for each CUDA device in use, else one.
+
+    The devices are counted without PyTorch, which takes seconds to load: by the driver's files, and by the variable
+    with which CUDA hides some of them.
+    """
+    if settings.engines:
+        return settings.engines
+    if settings.device not in ("auto", "cuda"):
+        return 1
+    devices = sum(path.name.removeprefix("nvidia").isdecimal() for path in Path("/dev").glob("nvidia*"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        devices = min(devices, len([name for name in visible.split(",") if name.strip()]))
+    return max(devices, 1)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from asyncio import BaseTransport
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -39,7 +39,8 @@ class Health:
     """What the health pages answer from."""
 
     def __init__(self) -> None:
-        self.info: EngineInfo | None = None
+        self.engines: dict[str, EngineInfo] = {}
+        """Those that can be used now, by name: sessions are served where there is one."""
         self.draining = False
 
     @property
@@ -47,7 +48,7 @@ class Health:
         """Why no session can be served now; None where it can."""
         if self.draining:
             return "the server is ending: it takes no new connections"
-        if self.info is None:
+        if not self.engines:
             return "the engine is loading its model and warming up"
         return None
 
@@ -62,7 +63,7 @@ def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlett
         trouble = health.trouble
         if trouble is not None:
             return JSONResponse({"status": "not ready", "reason": trouble}, 503, {"Retry-After": "2"})
-        return JSONResponse({"status": "ready", **describe(health.info)})
+        return JSONResponse({"status": "ready", **describe(health.engines)})
 
     async def metrics(_: Request) -> Response:
         # In a thread: it reads one small file per process and kind of number, and sessions must not wait for that.
@@ -82,8 +83,9 @@ def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlett
     ])
 
 
-def describe(info: EngineInfo) -> dict[str, object]:
-    """What is served, for people and programs."""
+def describe(engines: Mapping[str, EngineInfo]) -> dict[str, object]:
+    """What is served by at least one engine, for people and programs. All serve the same, each on its device."""
+    info = next(iter(engines.values()))
     return {
         "version": __version__,
         "model": info.model,
@@ -92,14 +94,17 @@ def describe(info: EngineInfo) -> dict[str, object]:
         "windows": [list(window.triple) for window in info.windows],
         "device": info.device,
         "dtype": info.dtype,
-        "streams_at_once": info.slots,
+        "engines": {name: each.device for name, each in engines.items()},
+        "streams_at_once": sum(each.slots for each in engines.values()),
     }
 
 
 def _page(request: Request, health: Health) -> str:
     scheme = "wss" if request.url.scheme == "https" else "ws"
     address = f"{scheme}://{request.url.netloc}"
-    state = health.trouble or f"ready: model {health.info.model} on {health.info.device}"
+    devices = ", ".join(info.device for info in health.engines.values())
+    model = next((info.model for info in health.engines.values()), "")
+    state = health.trouble or f"ready: model {model} on {devices}"
     return (
         f"stream-server {__version__}: streaming speech recognition. It is {state}.\n\n"
         f"WebSockets\n"

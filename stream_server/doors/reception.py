@@ -72,12 +72,14 @@ class Reception:
         if driver is not None:
             driver.engine_refused(message)
 
-    def engine_lost(self) -> None:
-        for driver in list(self._drivers):
+    def engine_lost(self, session_id: str) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
             driver.engine_lost()
 
-    def engine_back(self) -> None:
-        for driver in list(self._drivers):
+    def engine_back(self, session_id: str) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
             driver.engine_back()
 
     def _new_session(self, driver: Driver) -> str:

@@ -85,6 +85,12 @@ class EngineClient:
         self._admissions: dict[str, asyncio.Future[None]] = {}
         self._readmissions: set[str] = set()
         self._homeless: dict[str, str] = {}
+        self._used = 0
+
+    @property
+    def free_places(self) -> int:
+        """Sessions that the engine has room for, as far as is known: by its last beat and what was asked for since."""
+        return 0 if self.info is None else self.info.capacity - self._used
 
     async def run(self) -> None:
         """Keeps the link up until cancelled, which is no loss: no callback comes of it."""
@@ -104,6 +110,7 @@ class EngineClient:
             raise AssertionError(f"session {session} asks for room twice")
         answer = asyncio.get_running_loop().create_future()
         self._admissions[session] = answer
+        self._used += 1
         self._send(Admit(session))
         try:
             async with asyncio.timeout(ADMIT_TIMEOUT_S):
@@ -118,6 +125,8 @@ class EngineClient:
 
     def release(self, session: str) -> None:
         """Gives back the room of a session, with whatever stream it has. Does nothing for one that has none."""
+        if session in self._sessions or session in self._admissions:
+            self._used -= 1
         self._sessions.discard(session)
         self._homeless.pop(session, None)
         self._send(Release(session))
@@ -166,6 +175,7 @@ class EngineClient:
                 self._refused(message)
             case Beat(statistics=statistics):
                 self.statistics = statistics
+                self._used = int(statistics.get("sessions", 0))
             case Welcome(info=info):
                 self._welcomed(info)
             case Stranger():
@@ -173,6 +183,7 @@ class EngineClient:
 
     def _welcomed(self, info: EngineInfo) -> None:
         self.info = info
+        self._used = len(self._sessions)
         self._readmissions = set(self._sessions)
         for session in self._sessions:
             self._send(Admit(session))

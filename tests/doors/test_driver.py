@@ -272,9 +272,9 @@ async def test_a_session_that_finds_no_room_after_the_engines_restart_is_told_so
         d.link.say(PUSH_TO_TALK)
         await d.until(lambda: d.link.kinds() == ["ready"])
         session, = d.engine.admitted
-        d.reception.engine_lost()
+        d.reception.engine_lost(session)
         d.reception.engine_refused(session, "all 8 places of the engine are taken")
-        d.reception.engine_back()
+        d.reception.engine_back(session)
         await d.until(lambda: d.link.closed is not None)
         assert d.link.kinds() == ["ready", "error"]
         assert d.link.received[-1]["code"] == "overloaded"
@@ -315,9 +315,10 @@ async def test_while_the_engine_is_away_audio_waits_and_is_replayed() -> None:
     async with door() as d:
         d.link.say(PUSH_TO_TALK, HOP, HOP, STOP)
         await d.until(lambda: len(d.engine.chunks) == 1)
-        d.reception.engine_lost()
+        session, = d.engine.admitted
+        d.reception.engine_lost(session)
         d.engine.chunks.clear()
-        d.reception.engine_back()
+        d.reception.engine_back(session)
         assert d.engine.chunks[0][1].generation == 1
         await d.answer_all()
     assert d.counter.sums[0].recognised_ms == 1200
