@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from stream_client.errors import ConnectionFailed
 from stream_client.load import Load, run
+from stream_client.load.client import Client
+from stream_client.load.tokens import Transcript
+from stream_client.load.wire import audio_frames
 from tests.support.server import Server, running_server
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +96,30 @@ def test_misuse_is_one_clear_line() -> None:
     done = subprocess.run(command("--streams", 0), capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("streams cannot be 0; allowed: 1 to 100000")
+
+
+async def test_a_socket_that_takes_no_more_is_seen_and_nothing_is_kept_in_memory_for_it() -> None:
+    frame = audio_frames(bytes(64_000), "native", 1000)[0]
+    released = asyncio.Event()
+
+    async def read_nothing(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send('{"type": "ready"}')
+        await released.wait()
+
+    async with serve(read_nothing, "127.0.0.1", 0, close_timeout=0.2) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Client(Load(url=f"ws://127.0.0.1:{port}").target, Transcript(asyncio.get_running_loop().time))
+        await client.open(None)
+        taken = 0
+        while client.write(frame):
+            taken += len(frame)
+            assert taken < 256 << 20
+            await asyncio.sleep(0)
+        assert taken > 0
+        assert client._transport.get_write_buffer_size() <= len(frame)
+        client.abort()
+        released.set()
+        await client.listen()
+    assert client.error is not None
+    assert not client.ended
