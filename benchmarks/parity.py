@@ -71,7 +71,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--window", help="only this window, e.g. 0,10,5")
     parser.add_argument("--look-back", help="only these look-backs, e.g. 4,1")
     parser.add_argument("--resume", type=Path, help="file that keeps each finished configuration; it is not run again")
-    parser.add_argument("--dtypes", action="store_true", help="tokens that differ in bf16 and fp16, instead")
+    parser.add_argument("--dtypes", action="store_true", help="tokens that differ in bf16, fp16 and int8, instead")
     parser.add_argument("--model", default="demo", help="model for --dtypes")
     parser.add_argument("--device", default="cpu", help="device for --dtypes")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -200,10 +200,12 @@ def _summary(total: Tally, used: int) -> dict[str, float]:
 
 
 def _report_dtypes(options: argparse.Namespace) -> int:
-    """Tokens of all recordings in fp32, bf16 and fp16, and how many of them differ from fp32's."""
+    """Tokens of all recordings in each kind of numbers that the device has, and how many of them differ from fp32's."""
     shares = _all_recordings()
     window, said, took = Window(10, 5), {}, {}
     for name, dtype in DTYPES.items():
+        if name == "int8" and options.device != "cpu":
+            continue
         start = time.perf_counter()
         said[name] = _transcribe(load(options.model, dtype, options.device), window, [part for _, part in shares])
         took[name] = time.perf_counter() - start

@@ -34,16 +34,16 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     window = DEFAULT_WINDOWS[0]
     audio = _audio(window, options.repeats + 1)
-    model = load(options.model, DTYPES[options.dtype], options.device)
+    models = {dtype: load(options.model, DTYPES[dtype], options.device) for dtype in options.dtype}
     # FunASR's stays what it is: fp32 on the CPU.
-    exact = model if (options.dtype, options.device) == ("fp32", "cpu") else None
+    exact = models.get("fp32") if options.device == "cpu" else None
     reference = None if options.without_funasr else Reference(exact or load(options.model))
-    summary: dict[str, object] = {"model": options.model, "device": options.device, "dtype": options.dtype}
+    summary: dict[str, object] = {"model": options.model, "device": options.device, "dtypes": options.dtype}
     for threads in options.threads:
         torch.set_num_threads(threads)
         steps = {
-            f"ours_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch)
-            for batch in options.batches
+            f"ours_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch)
+            for batch in options.batches for dtype, model in models.items()
         }
         if reference:
             steps["funasr"] = _funasr(reference, window, audio)
@@ -57,7 +57,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks step_cost", description=__doc__)
     parser.add_argument("--model", default="random")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="fp32", choices=DTYPES)
+    parser.add_argument("--dtype", nargs="+", default=["fp32"], choices=DTYPES, help="several take turns")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=8)
