@@ -23,6 +23,7 @@ from stream_server.bench.speech import SAMPLES, Speech
 from stream_server.bench.steps import Measured, Streams
 from stream_server.bench.subject import make_subject
 from stream_server.config import ServeSettings
+from stream_server.models.devices import DTYPES
 
 GROUPS = {
     "matrix products": ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "gemm", "cutlass", "cublas", "wgmma"),
@@ -60,7 +61,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks profile_step", description=__doc__)
     parser.add_argument("--model", default="random")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--steps", type=int, default=3)

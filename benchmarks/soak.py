@@ -30,6 +30,7 @@ from stream_server.bench.server import Server, running_server
 from stream_server.bench.sockets import Crowd, Point
 from stream_server.bench.speech import SAMPLES
 from stream_server.config import ServeSettings
+from stream_server.models.devices import DTYPES
 
 CALM_SHARE = 0.1
 SETTLED_MINUTES = 5.0
@@ -115,7 +116,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lag-ms", type=float, default=300.0, help="p99 that counts as carried")
     parser.add_argument("--model", default="random")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--doors", type=int, default=1)
     parser.add_argument("--audio", type=Path, default=SAMPLES)

@@ -13,6 +13,7 @@ from stream_server.engine.costs import measure
 from stream_server.engine.wire import EngineInfo
 
 if TYPE_CHECKING:
+    from stream_server.models.architecture import Architecture
     from stream_server.models.streaming import ParaformerRunner
 
 
@@ -37,14 +38,25 @@ class Subject:
         return chunk_work(self.runner.network.architecture, self.window, spoken)
 
     def traffic(self, spoken: Spoken) -> Traffic:
-        weights = sum(parameter.nbytes for parameter in self.runner.network.parameters())
-        return step_traffic(self.runner.network.architecture, self.window, spoken, weights, self._number_bytes)
+        kept = self.runner.caches.encoder.frames.element_size()
+        return step_traffic(self.runner.network.architecture, self.window, spoken, self._weight_bytes(), kept)
 
-    @property
-    def _number_bytes(self) -> int:
-        import torch
+    def _weight_bytes(self) -> int:
+        network = self.runner.network
+        kept = sum(parameter.nbytes for parameter in network.parameters())
+        return kept + (_matrix_numbers(network.architecture) if self.info.dtype == "int8" else 0)
 
-        return getattr(torch, self.info.dtype).itemsize
+
+def _matrix_numbers(architecture: Architecture) -> int:
+    """Numbers in the matrices of encoder and decoder, which are a byte each in int8, and no parameters any more."""
+    import torch
+
+    from stream_server.models.paraformer import Paraformer
+
+    with torch.device("meta"):
+        network = Paraformer(architecture, torch.empty(architecture.features), torch.empty(architecture.features))
+    layers = (*network.encoder.modules(), *network.decoder.modules())
+    return sum(layer.weight.numel() for layer in layers if isinstance(layer, torch.nn.Linear))
 
 
 def make_subject(settings: ServeSettings) -> Subject:
