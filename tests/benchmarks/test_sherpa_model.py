@@ -16,24 +16,8 @@ from tests.support.reference import Reference, pieces_of
 from tests.support.small_model import SMALL, write_small_model
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is absent: pip install '.[bench]'")
-pytest.importorskip("onnx", reason="onnx is absent: pip install '.[bench]'")
 
 WITHOUT_LOOK_BACK = Window(10, 5, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_directory(write_small_model(tmp_path_factory.mktemp("model")))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("exports")
-
-
-@pytest.fixture(scope="module")
-def files(model: Model, folder: Path) -> SherpaModel:
-    return exported(model, folder)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +98,9 @@ def test_int8_files_are_smaller_and_near_the_truth(model: Model, files: SherpaMo
     assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.99
 
 
-def test_an_export_is_made_once(model: Model, files: SherpaModel, folder: Path) -> None:
+def test_an_export_is_made_once(model: Model, files: SherpaModel, exports: Path) -> None:
     written = files.encoder("fp32").stat().st_mtime_ns
-    assert exported(model, folder) == files
+    assert exported(model, exports) == files
     assert files.encoder("fp32").stat().st_mtime_ns == written
 
 
