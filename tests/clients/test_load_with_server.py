@@ -33,12 +33,12 @@ def command(*arguments: object) -> list[str]:
     ("funasr", {"start": "burst"}),
 ])
 def test_every_token_comes_and_none_is_different(server: Server, dialect: str, options: dict[str, object]) -> None:
-    figures = run(Load(url=server.url, dialect=dialect, files=(SAMPLES,), streams=4, seconds=4, distinct=2, **options))
+    figures = run(Load(url=server.url, dialect=dialect, files=(SAMPLES,), streams=4, seconds=3, distinct=2, **options))
     assert figures.failures == figures.problems == {}
     assert (figures.streams_finished, figures.streams_refused, figures.streams_failed) == (4, 0, 0)
-    assert figures.tokens_compared > 20
+    assert figures.tokens_compared > 12
     assert (figures.tokens_missing, figures.tokens_different, figures.tokens_extra) == (0, 0, 0)
-    assert figures.messages_sent == 4 * 67
+    assert figures.messages_sent == 4 * 50
     assert figures.first_partial.count == figures.final_lag.count == 4
     assert 0 < figures.partial_lag.count <= figures.tokens_compared
     assert not figures.interrupted
@@ -47,7 +47,7 @@ def test_every_token_comes_and_none_is_different(server: Server, dialect: str, o
 async def test_ctrl_c_gives_the_figures_so_far_and_a_kept_ruler_saves_the_slow_run(server: Server,
                                                                                    tmp_path: Path) -> None:
     ruler = tmp_path / "ruler.json"
-    options = ("--url", server.url, "--distinct", 1, "--seconds", 5, "--ruler", ruler, "--json", SAMPLES)
+    options = ("--url", server.url, "--distinct", 1, "--seconds", 3, "--ruler", ruler, "--json", SAMPLES)
     made = await asyncio.to_thread(subprocess.run, command("--streams", 1, *options), capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     tokens = len(json.loads(ruler.read_text())["rulers"][0]["tokens"])
@@ -70,6 +70,7 @@ async def test_ctrl_c_gives_the_figures_so_far_and_a_kept_ruler_saves_the_slow_r
     assert b"Traceback" not in err
 
 
+@pytest.mark.slow
 def test_sessions_that_find_no_room_are_refused_and_the_others_are_measured(served_model: str, tmp_path: Path) -> None:
     with running_server(tmp_path / "log", "--model", served_model, "--slots", "2", "--threads", "1") as small:
         done = subprocess.run(
