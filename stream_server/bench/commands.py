@@ -16,7 +16,7 @@ DEFAULTS = {"model": "random", "windows": ("0,10,5",)}
 ENGINE_SETTINGS = ("model", "device", "dtype", "threads", "slots", "windows")
 """What of serve's settings concerns an engine alone."""
 
-SERVER_SETTINGS = ("doors", "model", "device", "dtype", "threads", "slots", "sessions", "windows", "session", "limits")
+SERVER_SETTINGS = (*ENGINE_SETTINGS, "doors", "engines", "sessions", "session", "limits")
 """What of serve's settings concerns a server that is measured on this machine."""
 
 SUMMARIES = {
