@@ -30,9 +30,6 @@ log = logging.getLogger("stream_server.app")
 EXIT_SETTINGS = 2
 """The operator has to change something: starting again will not help."""
 
-ACCEPTS_PER_TURN = 4
-"""Connections taken at once of those waiting: doors that share a socket then share a burst as well."""
-
 LISTEN_BACKLOG = 1024
 
 
@@ -188,6 +185,7 @@ class _Door:
         from stream_server.dialects.funasr import FunasrDialect
         from stream_server.dialects.native import NativeDialect
         from stream_server.doors.http import Health
+        from stream_server.doors.listener import Listener
         from stream_server.doors.reception import Reception
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
@@ -204,16 +202,14 @@ class _Door:
         stop = self._stop_event()
         link = asyncio.create_task(self._engines.run())
         server, sockets = self._make_server(list(dialects))
-        await server.startup([socket.socket(fileno=self._role.listen_fd)])
-        for listener in server.servers:
-            for opened in listener.sockets:
-                os.set_blocking(opened.fileno(), False)
-                socket.fromfd(opened.fileno(), opened.family, opened.type).listen(LISTEN_BACKLOG)
+        await server.startup(sockets=[])
+        protocol = partial(server.config.http_protocol_class, config=server.config, server_state=server.server_state,
+                           app_state=server.lifespan.state)
+        listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(server.main_loop())
         await stop.wait()
         self._health.draining = sockets.draining = True
-        for listener in server.servers:
-            listener.close()
+        listener.close()
         await self._reception.drain(self._settings.drain_s)
         server.should_exit = True
         await ticks
@@ -233,8 +229,7 @@ class _Door:
             create_http(self._health, lambda: render(self._engines.statistics)),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
             log_config=None, access_log=False, server_header=False,
-            ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, backlog=ACCEPTS_PER_TURN,
-            timeout_graceful_shutdown=1,
+            ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, timeout_graceful_shutdown=1,
         )
         config.load()
         server = uvicorn.Server(config)
