@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from stream_client.errors import ConnectionFailed
+from stream_client.errors import ConnectionFailed, StreamClientError
 from stream_client.load import Load, run
 from stream_client.load.client import Client
 from stream_client.load.tokens import Transcript
@@ -91,6 +92,16 @@ def test_no_server_is_one_sentence(unused_port: int) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("stream-client: no server answers")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"url": "http://["}, "is no address of a server"),
+    ({"url": "wss://127.0.0.1:1", "cafile": "/away.pem"}, "/away.pem is not a readable file of certificates"),
+    ({"files": ("/away.wav",)}, "/away.wav: there is no such file"),
+])
+def test_what_cannot_be_used_is_told_before_any_work(options: dict[str, object], said: str) -> None:
+    with pytest.raises(StreamClientError, match=re.escape(said)):
+        run(Load(**options))
 
 
 def test_misuse_is_one_clear_line() -> None:

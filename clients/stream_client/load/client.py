@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import websockets
+from websockets.asyncio.client import ClientConnection
 
 from stream_client.connection import OPEN_TIMEOUT_S, complete_url, lost, open_socket, ssl_context
 from stream_client.dialects import server_error
@@ -39,6 +40,7 @@ class Client:
         self.on_text: Callable[[], None] = lambda: None
         self._target = target
         self._dialect = target.speak()
+        self._socket: ClientConnection | None = None
         self._stopped = False
         self._deadline: float | None = None
         self._limit: asyncio.Timeout | None = None
@@ -107,12 +109,12 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connection, if there is one, without waiting for what the server still has to say."""
-        if hasattr(self, "_socket"):
+        if self._socket is not None:
             await self._socket.close()
 
     def abort(self) -> None:
         """Drops the connection."""
-        if hasattr(self, "_socket"):
+        if self._socket is not None:
             self._transport.abort()
 
     async def _greet(self) -> None:

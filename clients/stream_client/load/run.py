@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from stream_client.errors import StreamClientError
+from stream_client.load.client import tls
 from stream_client.load.figures import Figures, Tally, figures
 from stream_client.load.plan import Load
 from stream_client.load.ruler import Ruler, fingerprint, read_rulers, write_rulers
@@ -39,6 +40,7 @@ def run(load: Load, note: Note = lambda _: None) -> Figures:
     Raises StreamClientError where the server, the files or the ruler cannot be used. Starts processes by spawning:
     a script that calls it needs the usual `if __name__ == "__main__"`.
     """
+    tls(load.target)  # an address or certificates that cannot be are told before any work
     content = prepare(load, note)
     job = Job(load.target, content.audios, content.rulers, tuple(load.plan()), load.message_ms, load.patience_s)
     workers = [_Worker(part) for part in share(job, load.worker_count)]
