@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.peers.engines import Form, Material
 from benchmarks.peers.preparation import prepared
 from benchmarks.peers.results import Contender, Results, cpu_features, cpu_name
-from benchmarks.peers.sherpa_model import SherpaModel
+from benchmarks.peers.sherpa_files import SherpaModel
 from benchmarks.peers.sockets import carried, our_server, sherpa_server
 from benchmarks.peers.workers import Crew, crews
 from tests.support import recordings

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.peers.sherpa_model import SherpaModel
+from benchmarks.peers.sherpa_files import SherpaModel
 from benchmarks.peers.speech import all_hops, speaker
 from stream_server.audio.windows import DEFAULT_WINDOWS
 

@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.peers.sherpa_files import SherpaModel
 from stream_server.models.architecture import STACKED
 from stream_server.models.attention import remember
 from stream_server.models.checkpoint import Model
@@ -35,24 +36,6 @@ LFR_SHIFT = 6
 """Fbank frames by which one stacked frame follows another."""
 
 _OPSET = 17
-
-
-@dataclass(frozen=True, slots=True)
-class SherpaModel:
-    """Where the files are."""
-
-    folder: Path
-
-    @property
-    def tokens(self) -> Path:
-        return self.folder / "tokens.txt"
-
-    def encoder(self, precision: str) -> Path:
-        """`precision` is `fp32` or `int8`."""
-        return self.folder / f"encoder.{precision}.onnx"
-
-    def decoder(self, precision: str) -> Path:
-        return self.folder / f"decoder.{precision}.onnx"
 
 
 def exported(model: Model, folder: Path) -> SherpaModel:

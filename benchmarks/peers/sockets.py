@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers.sherpa_model import SherpaModel
+from benchmarks.peers.sherpa_files import SherpaModel
 from stream_client import Wishes
 from stream_client.load import Figures, Load, run
 from stream_client.load.ruler import Ruler, fingerprint, write_rulers

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.peers.engines import Form
 from benchmarks.peers.results import Contender, Results
-from benchmarks.peers.sherpa_model import SherpaModel
+from benchmarks.peers.sherpa_files import SherpaModel
 from benchmarks.peers.sockets import SHERPA_SERVER, faults, make_ruler, our_server, sherpa_server, trial
 from benchmarks.peers.speech import HOP_SAMPLES, STREAM_HOPS, speaker
 from stream_client.load.ruler import Ruler
@@ -64,6 +64,11 @@ def test_speakers_say_all_hops_in_streams_of_half_a_minute() -> None:
         beginnings = [index for index, hop in enumerate(said) if hop.first]
         assert beginnings[0] == 0
         assert set(np.diff(beginnings[1:])) == {STREAM_HOPS}
+
+
+def test_processes_of_sherpa_onnx_do_not_carry_pytorch() -> None:
+    command = [sys.executable, "-c", "import sys, benchmarks.peers; print('torch' in sys.modules)"]
+    assert subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout.strip() == "False"
 
 
 @needs_recordings
