@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Hop:
     first: bool
 
 
+@cache
 def all_hops() -> list[np.ndarray]:
     """Every recording's samples, joined and cut into whole hops. Raises FileNotFoundError where there are none."""
     if not recordings.present():
