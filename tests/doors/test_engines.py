@@ -34,7 +34,7 @@ def engines(server: Server) -> set[str]:
         return set(json.load(answer)["engines"])
 
 
-async def until(holds: Callable[[], bool], within_s: float = 90) -> None:
+async def until(holds: Callable[[], bool], within_s: float = 240) -> None:
     async with asyncio.timeout(within_s):
         while not await asyncio.to_thread(holds):
             await asyncio.sleep(0.05)
