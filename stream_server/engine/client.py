@@ -150,17 +150,20 @@ class EngineClient:
 
     async def _live_with_one_engine(self, context: zmq.asyncio.Context) -> None:
         self._link = link = _Link(context, self._endpoint, self._door, self._handle)
-        was_ready = False
+        tasks = [asyncio.create_task(part) for part in (link.watch(), link.ping(), link.until_over())]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(link.watch())
-                tasks.create_task(link.ping())
-                tasks.create_task(link.until_over())
-        except* _Over as over:
-            was_ready = self.ready
-            log.log(logging.WARNING if was_ready else logging.DEBUG, "engine lost: %s", over.exceptions[0])
+            # No task group: one whose task fails in the moment of its cancellation forgets the latter.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            was_ready = self.ready
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._let_go(link)
+        for task in done:
+            if not isinstance(task.exception(), _Over):
+                task.result()
+        log.log(logging.WARNING if was_ready else logging.DEBUG, "engine lost: %s", done.pop().exception())
         if was_ready:
             self._call(self._on_lost)
 
