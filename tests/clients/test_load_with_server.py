@@ -56,6 +56,8 @@ async def test_ctrl_c_gives_the_figures_so_far_and_a_kept_ruler_saves_the_slow_r
     process = await asyncio.create_subprocess_exec(
         *command("--streams", 2, "--ramp", 60, "--seed", 5, *options),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        # Where the tests run in the background of a script, Ctrl-C is ignored, and who ignores it passes that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     async with asyncio.timeout(60):
         notes = []
