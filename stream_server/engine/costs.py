@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.engine.runner import Row, Runner
+from stream_server.engine.runner import Row, Runner, batch_sizes
 from stream_server.errors import EngineError
 from stream_server.units import SAMPLE_RATE
 
@@ -52,15 +52,11 @@ def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.pe
     slots held is lost. Raises EngineError where a row fails."""
     seconds: dict[int, float] = {}
     costs = Costs(window, seconds)
-    for rows in _sizes(runner.max_batch):
+    for rows in batch_sizes(runner.max_batch):
         seconds[rows] = min(_time(runner, window, rows, clock) for _ in range(REPEATS))
         if costs.best_batch < rows:
             break
     return costs
-
-
-def _sizes(most: int) -> list[int]:
-    return [2**n for n in range(most.bit_length()) if 2**n < most] + [most]
 
 
 def _time(runner: Runner, window: Window, count: int, clock: Callable[[], float]) -> float:

@@ -39,6 +39,11 @@ class RowResult:
     error: str | None = None
 
 
+def batch_sizes(most: int) -> list[int]:
+    """The powers of two below `most`, and that: sizes of steps worth telling apart, the smallest first."""
+    return [2**n for n in range(most.bit_length()) if 2**n < most] + [most]
+
+
 class Runner(Protocol):
     """A model with its slots on one device. Called by one thread only."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stream_server.audio.windows import Window
-from stream_server.engine.runner import Row, RowResult
+from stream_server.engine.runner import Row, RowResult, batch_sizes
 from stream_server.errors import EngineError
 from stream_server.models.caches import Caches, Writes
 from stream_server.models.checkpoint import Model
@@ -128,7 +128,7 @@ class ParaformerRunner:
         return results
 
     def _program(self, window: Window, rows: int) -> Program:
-        size = next(size for size in self._sizes() if size >= rows)
+        size = next(size for size in batch_sizes(self.max_batch) if size >= rows)
         key = (window, size)
         if key not in self._programs:
             self._programs[key] = Program(self.network, self.caches, window, size)
@@ -137,15 +137,11 @@ class ParaformerRunner:
     def _make_programs(self) -> None:
         # The largest first: the smaller then fit into its memory.
         pool = None
-        for size in reversed(self._sizes()):
+        for size in reversed(batch_sizes(self.max_batch)):
             for window in self.windows:
                 program = self._program(window, size)
                 if self._device.type == "cuda":
                     pool = program.capture(pool)
-
-    def _sizes(self) -> list[int]:
-        """Powers of two below `max_batch`, and that."""
-        return [2**n for n in range(self.max_batch.bit_length()) if 2**n < self.max_batch] + [self.max_batch]
 
     def _result(self, packed: list[int], room: int) -> RowResult:
         count, fine = packed[:2]
