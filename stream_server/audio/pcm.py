@@ -8,6 +8,8 @@ import numpy as np
 
 from stream_server.errors import ClientError
 
+S16LE = np.dtype("<i2")
+
 
 class PcmDecoder:
     """Decodes one stream of mono PCM. Bytes of a sample not yet complete wait for the next call."""
@@ -21,7 +23,7 @@ class PcmDecoder:
         self._rest = b""
 
     def decode(self, data: bytes) -> np.ndarray:
-        """The samples that `data` completes, int16."""
+        """The samples that `data` completes, int16, not to be written to."""
         whole = self._rest + bytes(data) if self._rest else bytes(data)
         over = len(whole) % self.sample_bytes
         if not over:
@@ -38,7 +40,7 @@ class PcmDecoder:
 
 
 def _from_s16le(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, "<i2").astype(np.int16)
+    return np.frombuffer(data, S16LE)
 
 
 def _from_f32le(data: bytes) -> np.ndarray:

@@ -35,18 +35,19 @@ class Ring:
 
     def append(self, samples: np.ndarray) -> None:
         """Adds samples at `end`. Raises BufferError where there is no room; nothing is added then."""
-        if len(samples) > self.room:
-            raise BufferError(f"{len(samples)} samples do not fit: there is room for {self.room}")
-        taken = 0
-        while taken < len(samples):
+        count = len(samples)
+        if count > self.room:
+            raise BufferError(f"{count} samples do not fit: there is room for {self.room}")
+        while count:
             offset = self.end - self._first_block * BLOCK
             if offset == len(self._blocks) * BLOCK:
                 self._blocks.append(np.empty(BLOCK, np.int16))
             within = offset % BLOCK
-            part = samples[taken : taken + BLOCK - within]
-            self._blocks[-1][within : within + len(part)] = part
-            taken += len(part)
-            self.end += len(part)
+            fitting = min(count, BLOCK - within)
+            self._blocks[-1][within : within + fitting] = samples[:fitting]
+            samples = samples[fitting:]
+            count -= fitting
+            self.end += fitting
 
     def read(self, start: int, end: int) -> np.ndarray:
         """A copy of the samples [start, end). Raises IndexError where some were forgotten or have not come yet."""
@@ -63,7 +64,9 @@ class Ring:
 
     def forget(self, before: int) -> None:
         """Lets go of all samples with an index below `before`; those not yet received are not affected."""
-        self.start = max(self.start, min(before, self.end))
+        if before <= self.start:
+            return
+        self.start = min(before, self.end)
         while self._blocks and (self._first_block + 1) * BLOCK <= self.start:
             self._blocks.popleft()
             self._first_block += 1

@@ -133,6 +133,7 @@ class Driver:
         session = self._session
         if session is None or session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
             return False
+        # The alarm stays where it is: an open session's deadline only moves away, and `_ring` looks at this.
         self._heard_at = self._loop.time()
         try:
             try:
@@ -142,7 +143,7 @@ class Driver:
                 session.receive_audio(audio)
             except ClientError as error:
                 self._complain(error)
-            self._pump()
+            self._pass_on_output(session)
         except Exception:
             self._fail()
         return True
@@ -267,20 +268,23 @@ class Driver:
             self._tell(lambda session: session.receive_stop())
 
     def _pump(self) -> None:
-        """Passes on what the session has for the engine and for the client."""
-        session = self._session
-        if session is not None:
-            generation = session.take_abort()
-            if generation is not None:
-                self._engine.abort(self.session_id, generation)
-            chunk = session.take_chunk()
-            if chunk is not None:
-                self._stopwatch.submitted()
-                self._engine.submit(self.session_id, chunk)
-            for message in session.take_messages():
-                self._say(message)
+        """Passes on what the session has, and lets those go on who wait for that."""
+        if self._session is not None:
+            self._pass_on_output(self._session)
         self._set_alarm()
         self._progress.set()
+
+    def _pass_on_output(self, session: Session) -> None:
+        """What the session has for the engine and for the client."""
+        generation = session.take_abort()
+        if generation is not None:
+            self._engine.abort(self.session_id, generation)
+        chunk = session.take_chunk()
+        if chunk is not None:
+            self._stopwatch.submitted()
+            self._engine.submit(self.session_id, chunk)
+        for message in session.take_messages():
+            self._say(message)
 
     def _say(self, message: ServerMessage) -> None:
         if isinstance(message, Error):
@@ -310,6 +314,8 @@ class Driver:
         self._alarm = None
         now = self._loop.time()
         if self._session is not None:
+            # What `_take` handled was heard then, not now.
+            self._session.next_deadline(self._heard_at)
             self._tell(lambda session: session.receive_time(now))
         elif now >= self._heard_at + self._patience_s:
             self._give_up_waiting()

@@ -22,6 +22,7 @@ from websockets.protocol import OPEN, Event
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from stream_server.doors.frames import FrameProtocol, whole_binary_frame
 from stream_server.doors.link import LinkLost
 
 log = logging.getLogger(__name__)
@@ -147,9 +148,10 @@ class SocketConnection(ServerConnection):
     """One WebSocket; also what uvicorn takes for a protocol of its own."""
 
     server: Sockets
+    protocol: FrameProtocol
 
     def __init__(self, sockets: Sockets, connections: set[object], max_message_bytes: int) -> None:
-        protocol = ServerProtocol(max_size=max_message_bytes, select_subprotocol=_select_subprotocol)
+        protocol = FrameProtocol(max_size=max_message_bytes, select_subprotocol=_select_subprotocol)
         super().__init__(protocol, sockets, ping_interval=PING_INTERVAL_S, close_timeout=CLOSE_TIMEOUT_S,
                          max_queue=FRAMES_WAITING, write_limit=UNSENT_BYTES)
         self.lost: asyncio.Future[None] = self.loop.create_future()
@@ -165,17 +167,23 @@ class SocketConnection(ServerConnection):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.receiving and self.protocol.between_messages:
+            audio = whole_binary_frame(data, self.protocol.max_message_size)
+            if audio is not None and self._take(audio):
+                return
         super().data_received(data)
         if self.request is not None and self.response is not None and self.state is not OPEN:
             self._lose()
 
     def process_event(self, event: Event) -> None:
-        # A message that nobody is before and somebody waits for needs no queue, and no task to be woken: with audio
-        # that is nearly every message, and half of its cost.
-        if self.receiving and self.take is not None and _is_whole(event) \
-                and not len(self.recv_messages.frames) and self.take(bytes(event.data)):
+        if self.receiving and _is_whole(event) and self._take(bytes(event.data)):
             return
         super().process_event(event)
+
+    def _take(self, audio: bytes) -> bool:
+        # A message that nobody is before and somebody waits for needs no queue, and no task to be woken: with audio
+        # that is nearly every message, and half of its cost.
+        return self.take is not None and not self.recv_messages.frames.queue and self.take(audio)
 
     def eof_received(self) -> None:
         super().eof_received()

@@ -37,6 +37,7 @@ class Session:
         self._limits = limits
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
+        self._most_waiting = 0
         self._abort: int | None = None
         self._left_over = 0
         self._engine_away = False
@@ -50,6 +51,8 @@ class Session:
         state = states.after(self.state, Event.START)
         options = choose_options(start, self._defaults, self._windows)
         self._segments = Segments(options, Intake(options, options.capacity(self._limits)), self.statistics)
+        # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
+        self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)
         if self._engine_away:
             self._segments.lose_engine()
         self._messages.append(options.ready(self.id, self._model))
@@ -127,11 +130,7 @@ class Session:
     @property
     def wants_audio(self) -> bool:
         """False while more audio waits than `max_buffered_s`: read no more from the client until it is true again."""
-        if self._segments is None:
-            return True
-        # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
-        two_hops = 2 * self._segments.options.window.hop_samples
-        return self._segments.waiting <= max(self._limits.max_buffered_s * SAMPLE_RATE, two_hops)
+        return self._segments is None or self._segments.waiting <= self._most_waiting
 
     @property
     def ended(self) -> bool:
@@ -185,8 +184,9 @@ class Session:
 
     def _drain(self) -> None:
         segments = self._segments
-        self._messages.extend(segments.messages)
-        segments.messages.clear()
+        if segments.messages:
+            self._messages.extend(segments.messages)
+            segments.messages.clear()
         if segments.stopped and self.state is State.STOPPING:
             self._finish()
 

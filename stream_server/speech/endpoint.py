@@ -48,7 +48,7 @@ class GateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Ends a segment that has lasted `length` samples with the last `silence` of them unvoiced."""
+    """Ends a segment that has lasted `length` samples with the last `silence`, at least one, of them unvoiced."""
 
     reason: str
     silence: int
@@ -182,10 +182,11 @@ class Gate:
         self._decisions.append(SegmentStarted(start, self._onset))
 
     def _apply_rules(self) -> None:
-        length = self.position - self._segment_start
-        for rule in self._rules:
-            if self._unvoiced >= rule.silence and length >= rule.length:
-                return self._end(rule.reason)
+        if self._unvoiced:
+            length = self.position - self._segment_start
+            for rule in self._rules:
+                if self._unvoiced >= rule.silence and length >= rule.length:
+                    return self._end(rule.reason)
         while self._split_at <= self.position:
             self._split()
 

@@ -60,7 +60,7 @@ class WebrtcVad:
         self._scores: list[Score] = []
 
     def receive(self, samples: np.ndarray) -> None:
-        data = self._rest + samples.tobytes()
+        data = self._rest + samples.tobytes() if self._rest else samples.tobytes()
         begin = 0
         for end in range(FRAME_BYTES, len(data) + 1, FRAME_BYTES):
             self._judge(data[begin:end], FRAME)

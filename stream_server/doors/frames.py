@@ -1,0 +1,60 @@
+"""The usual WebSocket frame, read without the library's parser: that can stop at any byte, and costs more than all that
+is then done with the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from websockets.frames import Opcode, apply_mask
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
+
+_WHOLE_BINARY = 0x80 | Opcode.BINARY
+_MASKED = 0x80
+_LENGTH_FOLLOWS, _LONG_LENGTH_FOLLOWS = 126, 127
+_MASK_BYTES = 4
+
+
+def whole_binary_frame(data: bytes, longest: int) -> bytes | None:
+    """The payload where `data` is one masked binary frame, a whole message by itself, and nothing else.
+
+    None otherwise, and where the payload has more than `longest` bytes or than 65,535: for the library to judge.
+    """
+    if len(data) < 2 or data[0] != _WHOLE_BINARY:
+        return None
+    length, begin = data[1] - _MASKED, 2
+    if length < 0 or length == _LONG_LENGTH_FOLLOWS:
+        return None
+    if length == _LENGTH_FOLLOWS:
+        length, begin = int.from_bytes(data[2:4], "big"), 4
+    payload = begin + _MASK_BYTES
+    if length > longest or len(data) != payload + length:
+        return None
+    return apply_mask(data[payload:], data[begin:payload])
+
+
+class FrameProtocol(ServerProtocol):
+    """The library's protocol, which also knows whether the next byte begins a message."""
+
+    reader: _Reader
+
+    @property
+    def between_messages(self) -> bool:
+        return self.reader.between_frames and self.current_size is None and self.state is OPEN
+
+    def parse(self) -> Generator[None]:
+        self.reader = _Reader()
+        yield from super().parse()
+
+
+class _Reader(StreamReader):
+    """Where the parser asks whether more will come, a frame begins: it asks nowhere else."""
+
+    between_frames = False
+
+    def at_eof(self) -> Generator[None, None, bool]:
+        self.between_frames = not self.buffer
+        ended = yield from super().at_eof()
+        self.between_frames = False
+        return ended
