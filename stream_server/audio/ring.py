@@ -38,15 +38,14 @@ class Ring:
         count = len(samples)
         if count > self.room:
             raise BufferError(f"{count} samples do not fit: there is room for {self.room}")
-        while count:
-            offset = self.end - self._first_block * BLOCK
-            if offset == len(self._blocks) * BLOCK:
+        taken = 0
+        while taken < count:
+            within = self.end % BLOCK
+            if self.end == (self._first_block + len(self._blocks)) * BLOCK:
                 self._blocks.append(np.empty(BLOCK, np.int16))
-            within = offset % BLOCK
-            fitting = min(count, BLOCK - within)
-            self._blocks[-1][within : within + fitting] = samples[:fitting]
-            samples = samples[fitting:]
-            count -= fitting
+            fitting = min(count - taken, BLOCK - within)
+            self._blocks[-1][within : within + fitting] = samples[taken : taken + fitting]
+            taken += fitting
             self.end += fitting
 
     def read(self, start: int, end: int) -> np.ndarray:

@@ -95,14 +95,16 @@ class SegmentEnded:
 Decision = SegmentStarted | SegmentSplit | SegmentEnded
 
 
-_WITHIN_SPEECH = (State.SPEAKING, State.STOPPING)
+# By names of their own: to look one up in its enumeration, several times a score, costs more than the decision.
+_QUIET, _STARTING, _SPEAKING, _STOPPING = State
+_WITHIN_SPEECH = (_SPEAKING, _STOPPING)
 
 
 class Gate:
     """Turns scores, in order, into decisions, in order."""
 
     def __init__(self, options: GateOptions) -> None:
-        self.state = State.QUIET
+        self.state = _QUIET
         self.position = 0
         """Every decision about samples below this has been taken."""
         self._options = options
@@ -120,9 +122,9 @@ class Gate:
     @property
     def earliest_start(self) -> int:
         """No segment that is still to be announced begins before this sample."""
-        if self.state is State.QUIET:
+        if self.state is _QUIET:
             return max(self._floor, self._scored - self._options.pre_roll)
-        if self.state is State.STARTING:
+        if self.state is _STARTING:
             return max(self._floor, self._onset - self._options.pre_roll)
         return self.position
 
@@ -147,35 +149,35 @@ class Gate:
     def cut(self, at: int, reason: str) -> None:
         """Ends what is open at sample `at`, by the client's wish; what has only begun to be speech counts as speech."""
         self.position = max(self.position, at)
-        if self.state is State.STARTING:
+        if self.state is _STARTING:
             self._open()
-        if self.state is State.SPEAKING and self._unvoiced == 0:
+        if self.state is _SPEAKING and self._unvoiced == 0:
             self._last_speech = at
-        if self.state is not State.QUIET:
+        if self.state is not _QUIET:
             self._end(reason)
 
     def _receive_voiced(self, start: int, end: int) -> None:
-        if self.state is State.QUIET:
-            self.state = State.STARTING
+        if self.state is _QUIET:
+            self.state = _STARTING
             self._onset = max(start, self._floor)
             self._voiced = 0
         self._voiced += end - start
         self._unvoiced = 0
         self._last_speech = self.position
-        if self.state is State.STOPPING:
-            self.state = State.SPEAKING
-        elif self.state is State.STARTING and self._voiced >= self._options.min_speech:
+        if self.state is _STOPPING:
+            self.state = _SPEAKING
+        elif self.state is _STARTING and self._voiced >= self._options.min_speech:
             self._open()
 
     def _receive_unvoiced(self, start: int, end: int) -> None:
         self._unvoiced += end - start
-        if self.state is State.SPEAKING:
-            self.state = State.STOPPING
-        elif self.state is State.STARTING and self._unvoiced >= LAPSE:
-            self.state = State.QUIET
+        if self.state is _SPEAKING:
+            self.state = _STOPPING
+        elif self.state is _STARTING and self._unvoiced >= LAPSE:
+            self.state = _QUIET
 
     def _open(self) -> None:
-        self.state = State.SPEAKING
+        self.state = _SPEAKING
         start = max(self._onset - self._options.pre_roll, self._floor)
         self._segment_start = start
         self._split_at = start + self._whole_hops(self._options.max_segment)
@@ -203,5 +205,5 @@ class Gate:
 
     def _end(self, reason: str) -> None:
         self._decisions.append(SegmentEnded(self.position, max(self._last_speech, self._segment_start), reason))
-        self.state = State.QUIET
+        self.state = _QUIET
         self._floor = self.position

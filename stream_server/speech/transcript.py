@@ -6,18 +6,22 @@ between English words, single letters that follow each other written as one abbr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 SPECIAL = frozenset({"<s>", "</s>", "<blank>", "<unk>", "<OOV>", "<sos/eos>"})
 UNFINISHED = "@@"
-IDEOGRAPHS = (("\u4e00", "\u9fff"), ("\u3400", "\u4dbf"), ("\U00020000", "\U000323af"))
-"""The unified ideographs, then their extensions A and B to H."""
+IDEOGRAPHS = "\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U000323af"
+"""The unified ideographs, then their extensions A and B to H, as a regular expression has them."""
 LONGEST_TOKEN = 6_400
 """A token lasts at most 400 ms: it fires at its end, but a pause may lie between it and the token before."""
 
 Script = Literal["han", "latin", "other"]
+
+_ideograph = re.compile(f"[{IDEOGRAPHS}]")
+_han = re.compile(rf"[{IDEOGRAPHS}\d@]*")
 
 
 class Token(NamedTuple):
@@ -47,12 +51,14 @@ class Transcript:
         self._words: list[_Word] = []
         self._pending = list(pending or [])
         self._start = start
+        self._text: str | None = None
 
     def append(self, piece: str, fired_at: int) -> None:
         """`piece` fired at the sample `fired_at`."""
         if piece in SPECIAL or not piece:
             return
-        if self._pending and _is_ideograph(piece[0]):
+        self._text = None
+        if self._pending and _ideograph.match(piece):
             self.finish()
         self._pending.append((piece, fired_at))
         if not piece.endswith(UNFINISHED):
@@ -60,17 +66,21 @@ class Transcript:
 
     def finish(self) -> None:
         """No more pieces of the pending word will come: it stands as it is."""
+        self._text = None
         if self._pending:
             self._complete(cut_short=True)
 
     def take_pending(self) -> list[tuple[str, int]]:
         """Removes the unfinished word, for the segment in which it will be finished."""
+        self._text = None
         pending, self._pending = self._pending, []
         return pending
 
     @property
     def text(self) -> str:
-        return _join(self._spelt(with_pending=True))
+        if self._text is None:
+            self._text = _join(self._spelt(with_pending=True))
+        return self._text
 
     @property
     def stable(self) -> int:
@@ -78,8 +88,10 @@ class Transcript:
 
         The unfinished word may grow, and a single letter at the end becomes a capital if another one follows.
         """
+        if not self._pending and not (self._words and self._words[-1].is_letter):
+            return len(self.text)
         spelt = self._spelt(with_pending=False)
-        if not self._pending and spelt and spelt[-1].is_letter and len(spelt[-1].text) == 1:
+        if not self._pending and spelt[-1].is_letter and len(spelt[-1].text) == 1:
             spelt = spelt[:-1]
         return len(_join(spelt))
 
@@ -135,12 +147,8 @@ def _join(words: list[_Word]) -> str:
 
 
 def _script(text: str) -> Script:
-    if all(_is_ideograph(c) or c.isdecimal() or c == "@" for c in text):
+    if _han.fullmatch(text):
         return "han"
     if all(c.isalpha() or c == "'" for c in text):
         return "latin"
     return "other"
-
-
-def _is_ideograph(character: str) -> bool:
-    return any(first <= character <= last for first, last in IDEOGRAPHS)
