@@ -6,7 +6,7 @@
 #   ./run_stream.sh bench NAME [options]                 install what is missing, then run benchmarks/NAME
 #
 # The environment lies in .venv beside this file (elsewhere with STREAM_VENV). It is made once and made anew when
-# pyproject.toml or constraints.txt change. STREAM_PYTHON names the interpreter to make it with.
+# pyproject.toml, constraints.txt or what is compiled change. STREAM_PYTHON names the interpreter to make it with.
 set -euo pipefail
 
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -48,7 +48,7 @@ make_environment() {
 }
 
 # What the environment was made from: when it changes, the environment is made to fit again.
-recipe() { printf '%s ' "$1" "$top"; cat "$top/pyproject.toml" "$top/constraints.txt" | cksum; }
+recipe() { printf '%s ' "$1" "$top"; cat "$top/pyproject.toml" "$top/constraints.txt" "$top"/stream_server/models/native/*.{h,cpp} | cksum; }
 
 install() {
   local extras=$1 wanted

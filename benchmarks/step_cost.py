@@ -40,13 +40,13 @@ def main(argv: Sequence[str]) -> int:
     reference = None if options.without_funasr else Reference(exact or load(options.model))
     summary: dict[str, object] = {"model": options.model, "device": options.device, "dtypes": options.dtype}
     for threads in options.threads:
-        torch.set_num_threads(threads)
         steps = {
-            f"ours_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch)
+            f"ours_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch, threads=threads), window,
+                                                 audio, batch)
             for batch in options.batches for dtype, model in models.items()
         }
         if reference:
-            steps["funasr"] = _funasr(reference, window, audio)
+            steps["funasr"] = _funasr(reference, window, audio, threads)
         for name, took in _times(steps, options.repeats).items():
             _report(summary, f"{name}_threads_{threads}", took, int(name.rpartition("_")[2]) if "_" in name else 1)
     print(json.dumps(summary))
@@ -86,6 +86,7 @@ def _times(steps: dict[str, Callable[[int], None]], repeats: int) -> dict[str, l
 
 def _ours(runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int) -> Callable[[int], None]:
     def step(number: int) -> None:
+        torch.set_num_threads(1)  # the rows are divided instead
         # Each row hears another hop, so that they do not all fire alike.
         rows = [Row(slot, audio[(number + slot) % len(audio)], first=number == 0) for slot in range(batch)]
         runner.run(window, rows)
@@ -93,11 +94,14 @@ def _ours(runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray],
     return step
 
 
-def _funasr(reference: Reference, window: Window, audio: Sequence[np.ndarray]) -> Callable[[int], None]:
+def _funasr(
+    reference: Reference, window: Window, audio: Sequence[np.ndarray], threads: int
+) -> Callable[[int], None]:
     cache = reference.new_cache(window)
 
     @torch.inference_mode()
     def step(number: int) -> None:
+        torch.set_num_threads(threads)
         model, features = reference.model, reference.features(audio[number], cache, last=False)
         encoded, lengths = model.encode_chunk(features, torch.tensor([features.shape[1]]), cache=cache)
         embeddings, count, _, _ = model.calc_predictor_chunk(encoded, lengths, cache=cache, is_final=False)

@@ -62,11 +62,11 @@ def lanes(form: Form, material: Material, process: int) -> dict[int, Sequence[La
     from stream_server.models.checkpoint import load
     from stream_server.models.devices import choose_dtype
 
-    torch.set_num_threads(form.threads)
+    torch.set_num_threads(form.threads if form.engine == "funasr" else 1)
     model = load(material.model, choose_dtype(form.numbers, "cpu"))
     if form.engine == "funasr":
         return {1: [FunasrLane(model, process)]}
-    return {batch: [OurLane(model, batch, process)] for batch in form.batches}
+    return {batch: [OurLane(model, batch, process, form.threads)] for batch in form.batches}
 
 
 def _sherpa_lanes(form: Form, material: Material) -> Sequence[Lane]:
@@ -83,12 +83,12 @@ def _sherpa_lanes(form: Form, material: Material) -> Sequence[Lane]:
 class OurLane:
     """The engine's runner with a batch of streams."""
 
-    def __init__(self, model: object, batch: int, process: int) -> None:
+    def __init__(self, model: object, batch: int, process: int, threads: int) -> None:
         from stream_server.engine.runner import Row
         from stream_server.models.streaming import ParaformerRunner
 
         self._row = Row
-        self._runner = ParaformerRunner(model, [WINDOW], batch)
+        self._runner = ParaformerRunner(model, [WINDOW], batch, threads=threads)
         self._speakers = [speaker(all_hops(), process * batch + slot) for slot in range(batch)]
 
     def step(self) -> int:

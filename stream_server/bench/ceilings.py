@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ COPIED_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 
 
 class Product:
-    """The product of two large square matrices; int8 as the model has it, from fp32 and back. Each call of `seconds`
-    measures it once more."""
+    """The product of two large square matrices, its rows divided among `threads` as a step's are; int8 as the model has
+    it, from fp32 and back. Each call of `seconds` measures it once more."""
 
-    def __init__(self, dtype: torch.dtype, device: str) -> None:
+    def __init__(self, dtype: torch.dtype, device: str, threads: int = 1) -> None:
         self._dtype = dtype
         self._device = device
+        self._threads = threads
+        self._helpers = ThreadPoolExecutor(threads, "product")
         size = SMALLEST
         self._make(size)
         while self.seconds() < LONG_ENOUGH_S and size < LARGEST:
@@ -49,12 +52,16 @@ class Product:
 
             layer = torch.nn.Linear(size, size, bias=False)
             layer.weight = torch.nn.Parameter(right, requires_grad=False)
-            quantised = Int8Linear(layer)
-            self._multiply = lambda: quantised(left)
-            return
-        left, right = left.to(self._dtype), right.to(self._dtype)
-        out = torch.empty_like(left)
-        self._multiply = lambda: torch.mm(left, right, out=out)
+            multiply = Int8Linear(layer)
+        else:
+            left, right = left.to(self._dtype), right.to(self._dtype)
+
+            def multiply(rows: torch.Tensor) -> torch.Tensor:
+                return rows @ right
+
+        parts = left.tensor_split(self._threads)
+        self._multiply = (lambda: multiply(left)) if self._threads == 1 else (
+            lambda: list(self._helpers.map(multiply, parts)))
 
 
 class Copy:

@@ -88,7 +88,7 @@ def _ceilings(subject: Subject, say: Callable[[str], None]) -> tuple[Product, Co
     for name, dtype in DTYPES.items():
         if name == "int8" != subject.info.dtype:
             continue
-        product = Product(dtype, device)
+        product = Product(dtype, device, subject.runner.threads)
         seconds = min(product.seconds() for _ in range(5))
         say(f"matrix products in {name}, {product.size} square: {product.operations / seconds / 1e9:.4g} GFLOP/s")
         if dtype == getattr(torch, subject.info.dtype):

@@ -43,12 +43,13 @@ class Subject:
 
     def _weight_bytes(self) -> int:
         network = self.runner.network
-        kept = sum(parameter.nbytes for parameter in network.parameters())
-        return kept + (_matrix_numbers(network.architecture) if self.info.dtype == "int8" else 0)
+        if self.info.dtype == "int8":
+            return _int8_bytes(network.architecture)
+        return sum(parameter.nbytes for parameter in network.parameters())
 
 
-def _matrix_numbers(architecture: Architecture) -> int:
-    """Numbers in the matrices of encoder and decoder, which are a byte each in int8, and no parameters any more."""
+def _int8_bytes(architecture: Architecture) -> int:
+    """The matrices of encoder and decoder are a byte a number, all else is fp32."""
     import torch
 
     from stream_server.models.paraformer import Paraformer
@@ -56,7 +57,8 @@ def _matrix_numbers(architecture: Architecture) -> int:
     with torch.device("meta"):
         network = Paraformer(architecture, torch.empty(architecture.features), torch.empty(architecture.features))
     layers = (*network.encoder.modules(), *network.decoder.modules())
-    return sum(layer.weight.numel() for layer in layers if isinstance(layer, torch.nn.Linear))
+    matrices = sum(layer.weight.numel() for layer in layers if isinstance(layer, torch.nn.Linear))
+    return sum(parameter.nbytes for parameter in network.parameters()) - 3 * matrices
 
 
 def make_subject(settings: ServeSettings) -> Subject:

@@ -55,15 +55,18 @@ class Ring:
 
 
 class RingStep:
-    """One step's way to its rows of a ring; `there` [B, length] is true where a frame has been written."""
+    """One step's way to its rows of a ring; `there` [B, length] is true where a frame has been written.
+
+    A row's past are the first so many frames of its slot `rows` [B] in `frames` [layers, slots + 1, capacity, 2 D].
+    """
 
     def __init__(
         self, frames: Tensor, writes: Writes, rows: Tensor, targets: Tensor, written: Tensor, length: int, count: int
     ) -> None:
-        self._frames = frames
+        self.frames = frames
         self._writes = writes
         self.dtype = frames.dtype
-        self._rows = rows
+        self.rows = rows
         self._targets = targets[:, None]
         self._length = length
         self.there = torch.arange(length, device=rows.device) < written[:, None]
@@ -72,12 +75,20 @@ class RingStep:
 
     def read(self, layer: int) -> Tensor:
         """[B, length, 2 D]"""
-        return self._frames[layer, :, : self._length].index_select(0, self._rows)
+        return self.frames[layer, :, : self._length].index_select(0, self.rows)
 
     def write(self, layer: int, frames: Tensor) -> None:
         """`frames` [B, count, 2 D] are to be written."""
         if self._length:
-            self._writes.add(self._frames[layer], (self._targets, self._places), frames)
+            self._writes.add(self.frames[layer], (self._targets, self._places), frames)
+
+    def write_all(self, frames: Tensor, chosen: Tensor | None = None) -> None:
+        """`frames` [layers, B, count, 2 D] are to be written; those of the rows `chosen` alone, where that is given."""
+        if self._length:
+            targets, places = self._targets, self._places
+            if chosen is not None:
+                targets, places = targets[chosen], places[chosen]
+            self._writes.add(self.frames.permute(1, 2, 0, 3), (targets, places), frames.permute(1, 2, 0, 3))
 
 
 class Caches:

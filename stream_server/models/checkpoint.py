@@ -123,8 +123,7 @@ def _assemble(
     network.frontend = Frontend(shift, scale).to(device)
     network.requires_grad_(False).eval()
     if dtype == torch.int8:
-        quantise(network.encoder)
-        quantise(network.decoder)
+        network.encoder, network.decoder = quantise(network.encoder, network.decoder, architecture)
         # What is left is small; copied, it no longer keeps the file mapped.
         rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
         network.load_state_dict(rest, assign=True)

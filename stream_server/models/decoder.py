@@ -85,19 +85,24 @@ class History:
     """
 
     def __init__(self, states: Tensor, rows: Tensor, count: Tensor, writes: Writes) -> None:
-        self._states = states
+        self.states = states
         self._rows = rows
         self._writes = writes
+        self.count = count
         latest = count[:, None] + torch.arange(states.shape[2], device=rows.device)
         self._latest = latest[..., None].expand(-1, -1, states.shape[3])
 
     def read(self, layer: int) -> Tensor:
         """[B, 10, D]"""
-        return self._states[layer].index_select(0, self._rows)
+        return self.states[layer].index_select(0, self._rows)
 
     def write(self, layer: int, recent: Tensor) -> None:
         """Of `recent` [B, 10 + N, D], what was read and this step's tokens, each row's latest 10 are to be kept."""
-        self._writes.add(self._states[layer], (self._rows,), recent.gather(1, self._latest))
+        self._writes.add(self.states[layer], (self._rows,), recent.gather(1, self._latest))
+
+    def write_all(self, latest: Tensor, chosen: Tensor) -> None:
+        """`latest` [layers, B', 10, D] are to be kept of the rows `chosen` [B']."""
+        self._writes.add(self.states.transpose(0, 1), (self._rows[chosen],), latest.transpose(0, 1))
 
 
 class Decoder(nn.Module):

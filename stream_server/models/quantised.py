@@ -1,71 +1,216 @@
-"""Matrices in int8 on a CPU: inputs of eight bits times weights of seven, summed exactly in int32.
+"""Encoder and decoder for x86 processors: weights in eight bits, inputs in fourteen, sums exact, whole layers in C++.
 
-The layers around them compute in fp32 as ever. Weights are quantised once, symmetrically for each output channel;
-inputs in every step, symmetrically for each row, so that a row's result is its own: to the bit the same beside any
-neighbours. The product is FBGEMM's, which comes with PyTorch.
+Weights are quantised once, symmetrically for each output channel; inputs in every step, symmetrically for each row, so
+that a row's result is its own: to the bit the same beside any neighbours. All but the matrices is fp32 as ever.
 """
 
 from __future__ import annotations
 
+from ctypes import byref
+
 import torch
 from torch import Tensor, nn
 
-from stream_server.errors import SettingsError
+from stream_server.errors import ModelError, SettingsError
+from stream_server.models.architecture import Architecture
+from stream_server.models.caches import RingStep
+from stream_server.models.decoder import Decoder, DecoderFeedForward, DecoderLayer, History
+from stream_server.models.encoder import Encoder, EncoderLayer
+from stream_server.models.native import library
+from stream_server.models.native.library import kernels
 
-INPUT_MOST = 127
-_INPUT_ZERO = 128
-
-WEIGHT_MOST = 63
-"""AVX2 adds pairs of products of an unsigned and a signed byte in 16 bits, and cuts silently what does not fit:
-2 * 255 * 63 does. With eight bits for the weights the text would depend on the processor."""
+WEIGHT_MOST = 127
+INPUT_MOST = 8191
+COLUMNS = 16
+"""Outputs in a panel: see `native/products.h`."""
 
 _LEAST = 1e-30
 """In place of zero where a scale is divided by; its inverse is still a number in fp32."""
 
 
-class Int8Linear(nn.Module):
-    """A linear layer's counterpart in int8; it takes and gives fp32, and keeps no reference to the layer's weights."""
+class Int8Linear:
+    """A linear layer's counterpart; it takes and gives fp32, and keeps no reference to the layer's weights.
+
+    Inputs are a multiple of eight, at most 2,048: more could not be summed in 32 bits. Else raises ModelError.
+    """
 
     def __init__(self, linear: nn.Linear) -> None:
+        weight = linear.weight.detach().float()
+        outputs, inputs = weight.shape
+        if inputs % 8 or inputs > 2048:
+            raise ModelError(f"a matrix has {inputs} inputs; needed a multiple of 8 up to 2048 for dtype int8")
+        steps = weight.abs().amax(1).clamp_(min=_LEAST) / WEIGHT_MOST
+        integers = torch.zeros(-(-outputs // COLUMNS) * COLUMNS, inputs, dtype=torch.int8)
+        integers[:outputs] = (weight / steps[:, None]).round_().to(torch.int8)
+        self.panels = integers.view(-1, COLUMNS, inputs // 2, 2).transpose(1, 2).contiguous()
+        self.steps = _padded(steps)
+        self.bias = None if linear.bias is None else _padded(linear.bias.detach().float())
+        bias = None if self.bias is None else self.bias.data_ptr()
+        self.there = library.Linear(self.panels.data_ptr(), self.steps.data_ptr(), bias, inputs, outputs)
+
+    def __call__(self, x: Tensor, norm: Int8Norm | None = None) -> Tensor:
+        """[..., D] to [..., N], normalised first where `norm` is given. A row with a number that is not finite gives a
+        row of such numbers."""
+        x = x.contiguous()
+        out = x.new_empty(*x.shape[:-1], self.there.outputs)
+        count = x.numel() // self.there.inputs
+        kernels().stream_linear(None if norm is None else byref(norm.there), byref(self.there), x.data_ptr(), count,
+                                out.data_ptr())
+        return out
+
+
+class Int8Norm:
+    """A layer norm's counterpart, in fp32."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        self.weight, self.bias = norm.weight.detach().float().clone(), norm.bias.detach().float().clone()
+        self.there = library.Norm(self.weight.data_ptr(), self.bias.data_ptr(), len(self.weight))
+
+
+class _Layer:
+    """Holds what a structure of `library` points to."""
+
+    def __init__(self, *parts: Int8Linear | Int8Norm | Tensor) -> None:
+        self.parts = parts
+
+
+class Int8Encoder(Encoder):
+    """`encoder.Encoder` in int8."""
+
+    def __init__(self, exact: Encoder, architecture: Architecture) -> None:
+        nn.Module.__init__(self)
+        self.scale = exact.scale
+        self.after_norm = exact.after_norm
+        self._sizes = (architecture.size, architecture.encoder_heads, architecture.kernel)
+        self._layers = [self._convert(layer) for layer in (*exact.encoders0, *exact.encoders)]
+
+    def _convert(self, layer: EncoderLayer) -> tuple[_Layer, library.EncoderLayer]:
+        attention, forward = layer.self_attn, layer.feed_forward
+        norm1, norm2 = Int8Norm(layer.norm1), Int8Norm(layer.norm2)
+        taps = _taps(attention.fsmn_block)
+        matrices = [Int8Linear(each) for each in (attention.linear_q_k_v, attention.linear_out, forward.w_1,
+                                                  forward.w_2)]
+        q_k_v, out, w_1, w_2 = (matrix.there for matrix in matrices)
+        there = library.EncoderLayer(norm1.there, q_k_v, taps.data_ptr(), out, norm2.there, w_1, w_2, *self._sizes)
+        return _Layer(norm1, norm2, taps, *matrices), there
+
+    def forward(self, frames: Tensor, inside: Tensor, ring: RingStep, hop: int) -> Tensor:
+        """See `Encoder.forward`."""
+        batch, width = inside.shape
+        size = self._sizes[0]
+        x, y = frames.contiguous(), frames.new_empty(batch, width, size)
+        keys_values = frames.new_empty(len(self._layers), batch, width, 2 * size)
+        count, past = inside.sum(1), _Past(ring)
+        for index, (_, layer) in enumerate(self._layers):
+            kernels().stream_encoder_layer(byref(layer), x.data_ptr(), past.at(index), count.data_ptr(), batch, width,
+                                           y.data_ptr(), keys_values[index].data_ptr())
+            x = y
+        ring.write_all(keys_values[:, :, :hop])
+        return self.after_norm(y) * inside[..., None]
+
+
+class Int8Decoder(nn.Module):
+    """`decoder.Decoder` in int8; a row that says nothing costs nothing."""
+
+    def __init__(self, exact: Decoder, architecture: Architecture) -> None:
         super().__init__()
-        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
-        self._packed = _pack(linear.weight.detach())
+        self._sizes = (architecture.size, architecture.decoder_heads, architecture.kernel)
+        self._layers = [self._convert(layer) for layer in exact.decoders]
+        self._last = _feed_forward(exact.decoders3[0].norm1, exact.decoders3[0].feed_forward)
+        self._after_norm = Int8Norm(exact.after_norm)
+        self._output_layer = Int8Linear(exact.output_layer)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., N]. A row with a number that is not finite gives a row with such numbers."""
-        most = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_(min=_LEAST)
-        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x * (INPUT_MOST / most), 1.0, _INPUT_ZERO, self._packed
-        )
-        scaled = product.mul_(most.div_(INPUT_MOST))
-        return scaled if self.bias is None else scaled.add_(self.bias)
+    def _convert(self, layer: DecoderLayer) -> tuple[_Layer, library.DecoderLayer]:
+        attention, taps = layer.src_attn, _taps(layer.self_attn.fsmn_block)
+        forward = _feed_forward(layer.norm1, layer.feed_forward)
+        norm2, norm3 = Int8Norm(layer.norm2), Int8Norm(layer.norm3)
+        matrices = [Int8Linear(each) for each in (attention.linear_q, attention.linear_k_v, attention.linear_out)]
+        there = library.DecoderLayer(*(part.there for part in forward), norm2.there, taps.data_ptr(), norm3.there,
+                                     *(matrix.there for matrix in matrices), *self._sizes)
+        return _Layer(*forward, norm2, taps, norm3, *matrices), there
+
+    def forward(
+        self, tokens: Tensor, memory: Tensor, inside: Tensor, history: History, ring: RingStep, kept: int
+    ) -> Tensor:
+        """See `Decoder.forward`."""
+        meant = torch.arange(tokens.shape[1]) < history.count[:, None]
+        speakers = history.count.nonzero().squeeze(1)
+        scores = tokens.new_zeros(*tokens.shape[:2], self._output_layer.there.outputs)
+        if len(speakers):
+            starts = nn.functional.pad(history.count[speakers].cumsum(0), (1, 0))
+            x = self._say(tokens[meant], starts, memory[speakers], inside[speakers], history, ring, speakers, kept)
+            scores[meant] = self._output_layer(x, self._after_norm)
+        return scores
+
+    def _say(
+        self, x: Tensor, starts: Tensor, memory: Tensor, inside: Tensor, history: History, ring: RingStep,
+        speakers: Tensor, kept: int,
+    ) -> Tensor:
+        batch, width, size = memory.shape
+        recent = x.new_empty(len(self._layers), batch, history.states.shape[2], size)
+        keys_values = x.new_empty(len(self._layers), batch, width, 2 * size)
+        count, past = inside.sum(1), _Past(ring, speakers)
+        for index, (_, layer) in enumerate(self._layers):
+            kernels().stream_decoder_layer(
+                byref(layer), x.data_ptr(), starts.data_ptr(), memory.data_ptr(), count.data_ptr(), past.at(index),
+                history.states[index].data_ptr(), batch, width, recent[index].data_ptr(),
+                keys_values[index].data_ptr())
+        history.write_all(recent, speakers)
+        ring.write_all(keys_values[:, :, width - kept :], speakers)
+        out = torch.empty_like(x)
+        kernels().stream_decoder_feed_forward(*(byref(part.there) for part in self._last), x.data_ptr(), len(x),
+                                              out.data_ptr())
+        return out
 
 
-def quantise(network: nn.Module) -> None:
-    """Put an Int8Linear in the place of every linear layer of `network`, one at a time."""
-    for name, child in network.named_children():
-        if isinstance(child, nn.Linear):
-            setattr(network, name, Int8Linear(child))
-        else:
-            quantise(child)
+class _Past:
+    """Where a ring's rows of keys and values are, for the kernels; `chosen` among the step's rows, or all."""
+
+    def __init__(self, ring: RingStep, chosen: Tensor | None = None) -> None:
+        self._frames = ring.frames
+        self._slots, self._counts = ring.rows, ring.there.sum(1)
+        if chosen is not None:
+            self._slots, self._counts = self._slots[chosen], self._counts[chosen]
+        self._slots = self._slots.contiguous()
+        self._there = library.Past(None, ring.frames.stride(1), self._slots.data_ptr(), self._counts.data_ptr())
+
+    def at(self, layer: int) -> object:
+        self._there.frames = self._frames[layer].data_ptr()
+        return byref(self._there)
+
+
+def quantise(encoder: Encoder, decoder: Decoder, architecture: Architecture) -> tuple[Int8Encoder, Int8Decoder]:
+    """Their counterparts in int8. Raises ModelError where the sizes are not such as the kernels compute."""
+    for name, heads in (("encoder", architecture.encoder_heads), ("decoder", architecture.decoder_heads)):
+        depth = architecture.size // heads
+        if depth % 8 or architecture.size % COLUMNS:
+            raise ModelError(f"{name}: {heads} heads of {depth}, size {architecture.size}; needed heads of a multiple "
+                             f"of 8 and a size of a multiple of {COLUMNS} for dtype int8")
+    return Int8Encoder(encoder, architecture), Int8Decoder(decoder, architecture)
 
 
 def check_int8(device: str) -> None:
     """Raises SettingsError where int8 cannot be computed."""
+    allowed = "allowed are auto, fp32, bf16, fp16"
     if device != "cpu":
-        raise SettingsError(f"dtype is int8, device {device}; int8 is for the CPU, allowed are auto, fp32, bf16, fp16")
-    if "fbgemm" not in torch.backends.quantized.supported_engines or not torch.cpu.get_capabilities().get("avx2"):
-        raise SettingsError("dtype is int8; this needs an x86 CPU with AVX2, allowed are auto, fp32, bf16, fp16")
-
-
-def _pack(weight: Tensor) -> torch.ScriptObject:
-    weight = weight.float()
-    steps = weight.abs().amax(1).clamp_(min=_LEAST) / WEIGHT_MOST
-    integers = torch.quantize_per_channel(weight, steps, torch.zeros(len(steps), dtype=torch.int64), 0, torch.qint8)
-    # With VNNI the default engine lays weights out for another library, which the product does not take.
-    engine = torch.backends.quantized.engine
-    torch.backends.quantized.engine = "fbgemm"
+        raise SettingsError(f"dtype is int8, device {device}; int8 is for the CPU, {allowed}")
     try:
-        return torch.ops.quantized.linear_prepack(integers, None)
-    finally:
-        torch.backends.quantized.engine = engine
+        kernels()
+    except OSError as error:
+        raise SettingsError(f"dtype is int8: {error}; {allowed}") from None
+
+
+def _feed_forward(
+    norm: nn.LayerNorm, forward: DecoderFeedForward
+) -> tuple[Int8Norm, Int8Linear, Int8Norm, Int8Linear]:
+    return Int8Norm(norm), Int8Linear(forward.w_1), Int8Norm(forward.norm), Int8Linear(forward.w_2)
+
+
+def _taps(block: nn.Conv1d) -> Tensor:
+    """Weights [D, 1, kernel] of a memory block as [kernel, D]."""
+    return block.weight.detach().float().squeeze(1).t().contiguous()
+
+
+def _padded(numbers: Tensor) -> Tensor:
+    # A copy in any case: what is kept must not keep a file mapped.
+    return torch.cat((numbers, numbers.new_zeros(-len(numbers) % COLUMNS)))

@@ -1,0 +1,64 @@
+"""The compiled kernels, as `layers.cpp` declares them. They are built with the package if there is a C++ compiler."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_int64, c_void_p
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+
+class Norm(Structure):
+    _fields_ = [("weight", c_void_p), ("bias", c_void_p), ("size", c_int64)]
+
+
+class Linear(Structure):
+    _fields_ = [("panels", c_void_p), ("steps", c_void_p), ("bias", c_void_p), ("inputs", c_int64),
+                ("outputs", c_int64)]
+
+
+class EncoderLayer(Structure):
+    _fields_ = [("norm1", Norm), ("queries_keys_values", Linear), ("taps", c_void_p), ("out", Linear), ("norm2", Norm),
+                ("w_1", Linear), ("w_2", Linear), ("size", c_int64), ("heads", c_int64), ("kernel", c_int64)]
+
+
+class DecoderLayer(Structure):
+    _fields_ = [("norm1", Norm), ("w_1", Linear), ("hidden_norm", Norm), ("w_2", Linear), ("norm2", Norm),
+                ("taps", c_void_p), ("norm3", Norm), ("queries", Linear), ("keys_values", Linear), ("out", Linear),
+                ("size", c_int64), ("heads", c_int64), ("kernel", c_int64)]
+
+
+class Past(Structure):
+    _fields_ = [("frames", c_void_p), ("slot_apart", c_int64), ("slots", c_void_p), ("counts", c_void_p)]
+
+
+_SIGNATURES = {
+    "stream_size_of": (c_char_p,),
+    "stream_kernels_run_here": (),
+    "stream_linear": (POINTER(Norm), POINTER(Linear), c_void_p, c_int64, c_void_p),
+    "stream_encoder_layer": (POINTER(EncoderLayer), c_void_p, POINTER(Past), c_void_p, c_int64, c_int64, c_void_p,
+                             c_void_p),
+    "stream_decoder_feed_forward": (POINTER(Norm), POINTER(Linear), POINTER(Norm), POINTER(Linear), c_void_p, c_int64,
+                                    c_void_p),
+    "stream_decoder_layer": (POINTER(DecoderLayer), c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Past), c_void_p,
+                             c_int64, c_int64, c_void_p, c_void_p),
+}
+
+
+@cache
+def kernels() -> ctypes.CDLL:
+    """The library. A call holds no lock of Python. Raises OSError, in a line, where it was not built or cannot run."""
+    found = [path for suffix in EXTENSION_SUFFIXES if (path := Path(__file__).with_name(f"_layers{suffix}")).is_file()]
+    if not found:
+        raise OSError("its kernels are not built: install a C++ compiler (Debian and Ubuntu: apt install g++), then "
+                      "install the server anew")
+    library = ctypes.CDLL(str(found[0]))
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.stream_kernels_run_here.restype = c_bool
+    library.stream_size_of.restype = c_int64
+    if not library.stream_kernels_run_here():
+        raise OSError("this needs an x86 processor with AVX2")
+    return library

@@ -1,0 +1,171 @@
+"""The compiled layers compute what the layers in PyTorch do, were their matrices rounded alike."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from stream_server.audio.windows import Window
+from stream_server.engine.runner import Row
+from stream_server.errors import SettingsError
+from stream_server.models.caches import Caches
+from stream_server.models.checkpoint import Model, random_model
+from stream_server.models.native import library
+from stream_server.models.paraformer import Heard, Paraformer
+from stream_server.models.quantised import INPUT_MOST, WEIGHT_MOST, check_int8
+from stream_server.models.streaming import ParaformerRunner
+from tests.models.conftest import SMALL
+from tests.models.test_streaming import sound
+
+
+def built() -> bool:
+    try:
+        check_int8("cpu")
+    except SettingsError:
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not built(), reason="the kernels are not built, or this is no x86 CPU with AVX2")
+
+WINDOWS = [Window(10, 5), Window(4, 4), Window(4, 4, 1, 0), Window(4, 0), Window(2, 2, 0, 0)]
+
+
+class Rounded(nn.Module):
+    """A linear layer whose weights and inputs are rounded as int8 rounds them, summed in fp64."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        steps = linear.weight.abs().amax(1, keepdim=True) / WEIGHT_MOST
+        self.weight = ((linear.weight / steps).round().double() * steps.double()).T
+        self.bias = 0.0 if linear.bias is None else linear.bias.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = x.abs().amax(-1, keepdim=True).clamp(min=1e-30) / INPUT_MOST
+        return ((x / step).round().double() * step.double() @ self.weight + self.bias).float()
+
+
+def round_matrices(network: nn.Module) -> None:
+    for name, child in network.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(network, name, Rounded(child))
+        else:
+            round_matrices(child)
+
+
+@pytest.fixture(scope="module")
+def rounded() -> Model:
+    model = random_model(SMALL)
+    round_matrices(model.network.encoder)
+    round_matrices(model.network.decoder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def int8() -> Model:
+    return random_model(SMALL, torch.int8)
+
+
+# What each of three streams does in a round: it waits, goes on, or ends with so much of a hop.
+ROUND = st.tuples(*[st.one_of(st.none(), st.just(1.0), st.just(1.0), st.floats(0, 1))] * 3).filter(
+    lambda going: any(share is not None for share in going))
+
+
+class Keeper:
+    """Stands in for the network and keeps what the last step heard, and the scores of what it said."""
+
+    def __init__(self, network: Paraformer) -> None:
+        self._network = network
+        self.heard: Heard | None = None
+        self.scores: Tensor | None = None
+
+    def hear(self, *arguments: object) -> Heard:
+        self.heard, self.scores = self._network.hear(*arguments), None
+        return self.heard
+
+    def say(self, *arguments: object) -> Tensor:
+        self.scores = self._network.say(*arguments)
+        return self.scores
+
+
+# A smaller counterexample says no more than the first, and takes minutes to find.
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(window=st.sampled_from(WINDOWS), rounds=st.lists(ROUND, min_size=8, max_size=8))
+def test_streams_hear_and_say_the_same(rounded: Model, int8: Model, window: Window, rounds: list):
+    ours, theirs = ParaformerRunner(int8, [window], 3), ParaformerRunner(rounded, [window], 3)
+    ours.network, theirs.network = Keeper(int8.network), Keeper(rounded.network)
+    streams, first = [sound(10, window, seed) for seed in range(3)], [True] * 3
+    for number, going in enumerate(rounds):
+        rows = []
+        for slot, share in enumerate(going):
+            if share is None:
+                continue
+            heard = streams[slot][number * window.hop_samples :][: int(share * window.hop_samples)]
+            rows.append(Row(slot, heard, first[slot], last=share < 1))
+            first[slot] = share < 1
+        assert all(result.error is None for runner in (ours, theirs) for result in runner.run(window, rows))
+        compare(ours.network, theirs.network)
+        for slot in (row.slot for row in rows if not row.last):
+            compare_states(ours.caches, theirs.caches, slot)
+
+
+def compare(ours: Keeper, theirs: Keeper) -> None:
+    near(ours.heard.encoded, theirs.heard.encoded, "encoded")
+    near(ours.heard.alphas, theirs.heard.alphas, "alphas")
+    assert torch.equal(ours.heard.tokens.count, theirs.heard.tokens.count)
+    assert (ours.scores is None) == (theirs.scores is None)
+    if ours.scores is not None:
+        meant = torch.arange(ours.scores.shape[1]) < ours.heard.tokens.count[:, None]
+        near(ours.scores[meant], theirs.scores[meant], "scores")
+
+
+def compare_states(ours: Caches, theirs: Caches, slot: int) -> None:
+    for name in ("encoder", "decoder"):
+        near(getattr(ours, name).frames[:, slot], getattr(theirs, name).frames[:, slot], name)
+    near(ours.history[:, slot], theirs.history[:, slot], "history")
+    # The carry is what is left of a sum; its mean frame, where it is next to nothing, is anything.
+    assert abs(ours.carry[slot] - theirs.carry[slot]) < 5e-3
+    for name in ("look_ahead", "position", "heard"):
+        near(getattr(ours, name)[slot], getattr(theirs, name)[slot], name)
+
+
+def near(found: Tensor, wanted: Tensor, name: str) -> None:
+    # A sum that rounds differently by a hair may put an input on the next step of its grid.
+    largest = float(wanted.abs().max()) if wanted.numel() else 0.0
+    torch.testing.assert_close(found, wanted, atol=3e-3 * largest + 1e-6, rtol=0, msg=lambda text: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_change_nothing(int8: Model, threads: int):
+    window, kept = WINDOWS[0], []
+    for count in (1, threads):
+        runner, said = ParaformerRunner(int8, [window], 4, threads=count), []
+        for number in range(4):
+            hop = slice(number * window.hop_samples, (number + 1) * window.hop_samples)
+            said.append(runner.run(window, [Row(slot, sound(4, window, slot)[hop], number == 0) for slot in range(4)]))
+        kept.append((said, runner.caches))
+    (said, caches), (wanted, wanted_caches) = kept
+    assert said == wanted and sum(len(result.pieces) for step in said for result in step) > 8
+    # Filter banks and CIF are PyTorch's, whose sums depend on the number of rows by a hair.
+    near(caches.history, wanted_caches.history, "history")
+    near(caches.encoder.frames, wanted_caches.encoder.frames, "encoder")
+    torch.testing.assert_close(caches.carry, wanted_caches.carry, atol=1e-4, rtol=0)
+
+
+def test_speech_is_said_at_all(int8: Model):
+    runner, window = ParaformerRunner(int8, [WINDOWS[0]], 1), WINDOWS[0]
+    pieces = np.split(sound(5, window), 5)
+    said = [runner.run(window, [Row(0, piece, number == 0)])[0] for number, piece in enumerate(pieces)]
+    assert sum(len(result.pieces) for result in said) > 4
+
+
+def test_structures_are_as_large_as_the_compiler_has_them():
+    kernels = library.kernels()
+    for name in ("EncoderLayer", "DecoderLayer", "Past", "Linear", "Norm"):
+        assert ctypes.sizeof(getattr(library, name)) == kernels.stream_size_of(name.encode()), name
