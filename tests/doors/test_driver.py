@@ -340,6 +340,15 @@ async def test_a_client_that_falls_silent_gets_what_it_said() -> None:
     assert d.counter.errors == ["idle_timeout"]
 
 
+async def test_a_client_whose_audio_comes_is_not_silent() -> None:
+    async with door() as d:
+        d.link.say(START)
+        for _ in range(10):
+            d.link.say(bytes(1920))
+            await asyncio.sleep(LIMITS.idle_timeout_s / 6)
+        assert d.link.closed is None and d.counter.errors == []
+
+
 async def test_at_the_end_of_the_server_open_segments_get_their_finals() -> None:
     async with door() as d:
         d.link.say(PUSH_TO_TALK, HOP)

@@ -13,6 +13,7 @@ import websockets
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from websockets.frames import Frame, Opcode
 
 from stream_server.doors import websocket as door
 from stream_server.doors.link import LinkLost
@@ -61,6 +62,32 @@ async def test_messages_go_both_ways() -> None:
         await client.send("text")
         await client.send(b"\0" * 1000)
         assert [await client.recv(), await client.recv()] == ["text", "1000 bytes"]
+
+
+async def test_audio_is_whole_and_in_order_however_it_is_cut() -> None:
+    heard: list[str | bytes] = []
+
+    async def listen(link: SocketLink) -> None:
+        link.offer_bytes(lambda audio: heard.append(audio) or True)
+        while True:
+            heard.append(await link.receive())
+            await link.send("heard")
+
+    within = Frame(Opcode.BINARY, b"no message").serialize(mask=True)
+    no_mask = bytes(4)
+    cut = b"\x82" + bytes([0x80 | len(within)]) + no_mask
+    started, ended = Frame(Opcode.BINARY, b"be", fin=False), Frame(Opcode.CONT, b"gun")
+    parts = [Frame(Opcode.BINARY, b"whole").serialize(mask=True), cut, within,
+             started.serialize(mask=True), ended.serialize(mask=True),
+             Frame(Opcode.BINARY, b"last").serialize(mask=True)]
+    async with listening(listen) as url, websockets.connect(url, ping_interval=None) as client:
+        for part in parts:
+            client.transport.write(part)
+            await asyncio.sleep(0.05)
+        await client.recv()
+        await client.send("end")
+        await client.recv()
+    assert heard == [b"whole", within, b"begun", b"last", "end"]
 
 
 async def test_funasrs_subprotocol_is_taken_and_others_are_not() -> None:
