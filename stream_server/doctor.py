@@ -45,12 +45,19 @@ def _processor(settings: ServeSettings) -> None:
     import torch
 
     from stream_server.models.devices import choose_device, choose_dtype
+    from stream_server.models.native.library import kernels
 
     for number in range(torch.cuda.device_count()):
         print(f"{'cuda:' + str(number):<14}{torch.cuda.get_device_name(number)}")
     device = choose_device(settings.device)
     dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")
     print(f"{'device':<14}{device}, {dtype}" + ("" if torch.cuda.device_count() else "; no CUDA device here"))
+    if device == "cpu":
+        try:
+            kernels()
+            print(f"{'int8':<14}can be had")
+        except OSError as error:
+            print(f"{'int8':<14}cannot be had: {error}")
 
 
 def _certificate(settings: ServeSettings) -> None:

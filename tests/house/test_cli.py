@@ -94,6 +94,7 @@ def test_doctor_finds_nothing_wrong(small_model: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "Serving would work."
     assert any(line.startswith("model") and "small (directory)" in line for line in said)
+    assert any(line.startswith("int8") for line in said)
 
 
 @pytest.mark.parametrize(("options", "missing"), [

@@ -169,3 +169,13 @@ def test_structures_are_as_large_as_the_compiler_has_them():
     kernels = library.kernels()
     for name in ("EncoderLayer", "DecoderLayer", "Past", "Linear", "Norm"):
         assert ctypes.sizeof(getattr(library, name)) == kernels.stream_size_of(name.encode()), name
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [])
+    library.kernels.cache_clear()
+    try:
+        with pytest.raises(SettingsError, match=r"kernels are not built.*g\+\+.*allowed are auto, fp32"):
+            check_int8("cpu")
+    finally:
+        library.kernels.cache_clear()
