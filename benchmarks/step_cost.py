@@ -41,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
     summary: dict[str, object] = {"model": options.model, "device": options.device, "dtypes": options.dtype}
     for threads in options.threads:
         steps = {
-            f"ours_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch, threads=threads), window,
-                                                 audio, batch)
+            f"ours_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch,
+                                                 threads)
             for batch in options.batches for dtype, model in models.items()
         }
         if reference:
@@ -84,9 +84,11 @@ def _times(steps: dict[str, Callable[[int], None]], repeats: int) -> dict[str, l
     return {name: times[1:] for name, times in took.items()}
 
 
-def _ours(runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int) -> Callable[[int], None]:
+def _ours(
+    runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int, threads: int
+) -> Callable[[int], None]:
     def step(number: int) -> None:
-        torch.set_num_threads(1)  # the rows are divided instead
+        torch.set_num_threads(threads)
         # Each row hears another hop, so that they do not all fire alike.
         rows = [Row(slot, audio[(number + slot) % len(audio)], first=number == 0) for slot in range(batch)]
         runner.run(window, rows)

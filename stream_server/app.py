@@ -137,14 +137,14 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
     from stream_server.models.memory import slots_that_fit
     from stream_server.models.streaming import MOST_ROWS, ParaformerRunner
 
-    # On a CPU the runner divides a step's rows among threads; each then computes its operators by itself.
+    # On a CPU each worker computes its operators by itself.
     torch.set_num_threads(1)
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     model = load(settings.model, dtype, device)
     windows = tuple(_window(spec) for spec in settings.windows)
     slots = settings.slots or slots_that_fit(model, windows, MOST_ROWS[torch.device(device).type])
-    runner = ParaformerRunner(model, windows, slots, threads=settings.threads or usable_cores())
+    runner = ParaformerRunner(model, windows, slots, workers=settings.threads or usable_cores())
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
     name = Path(settings.model).resolve().name if kind == "directory" else settings.model

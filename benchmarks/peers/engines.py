@@ -66,7 +66,8 @@ def lanes(form: Form, material: Material, process: int) -> dict[int, Sequence[La
     model = load(material.model, choose_dtype(form.numbers, "cpu"))
     if form.engine == "funasr":
         return {1: [FunasrLane(model, process)]}
-    return {batch: [OurLane(model, batch, process, form.threads)] for batch in form.batches}
+    return {batch: [OurLane(model, batch, process * form.threads + number) for number in range(form.threads)]
+            for batch in form.batches}
 
 
 def _sherpa_lanes(form: Form, material: Material) -> Sequence[Lane]:
@@ -81,15 +82,15 @@ def _sherpa_lanes(form: Form, material: Material) -> Sequence[Lane]:
 
 
 class OurLane:
-    """The engine's runner with a batch of streams."""
+    """The engine's runner with a batch of streams: one of its workers."""
 
-    def __init__(self, model: object, batch: int, process: int, threads: int) -> None:
+    def __init__(self, model: object, batch: int, lane: int) -> None:
         from stream_server.engine.runner import Row
         from stream_server.models.streaming import ParaformerRunner
 
         self._row = Row
-        self._runner = ParaformerRunner(model, [WINDOW], batch, threads=threads)
-        self._speakers = [speaker(all_hops(), process * batch + slot) for slot in range(batch)]
+        self._runner = ParaformerRunner(model, [WINDOW], batch)
+        self._speakers = [speaker(all_hops(), lane * batch + slot) for slot in range(batch)]
 
     def step(self) -> int:
         hops = [next(stream) for stream in self._speakers]

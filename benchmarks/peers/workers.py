@@ -46,7 +46,7 @@ class Crew:
 
     def measure(self, batch: int, seconds: float) -> float:
         """Hops a second of all processes together, over at least `seconds`."""
-        self._busy.value = len(self._connections) * (self.form.threads if self.form.engine == "sherpa" else 1)
+        self._busy.value = len(self._connections) * (1 if self.form.engine == "funasr" else self.form.threads)
         for connection in self._connections:
             connection.send((batch, seconds))
         # A step in batches may take long on a slow machine.

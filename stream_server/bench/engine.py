@@ -65,7 +65,7 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
 
 
 def _fitting(buckets: Sequence[int] | None, subject: Subject) -> list[int]:
-    most = subject.runner.max_batch
+    most = max(1, min(subject.runner.max_batch, subject.info.slots // subject.runner.workers))
     if buckets is None:
         usual = BUCKETS[subject.info.device.partition(":")[0]]
         return [rows for rows in usual if rows <= most]
@@ -88,7 +88,7 @@ def _ceilings(subject: Subject, say: Callable[[str], None]) -> tuple[Product, Co
     for name, dtype in DTYPES.items():
         if name == "int8" != subject.info.dtype:
             continue
-        product = Product(dtype, device, subject.runner.threads)
+        product = Product(dtype, device, subject.runner.workers)
         seconds = min(product.seconds() for _ in range(5))
         say(f"matrix products in {name}, {product.size} square: {product.operations / seconds / 1e9:.4g} GFLOP/s")
         if dtype == getattr(torch, subject.info.dtype):

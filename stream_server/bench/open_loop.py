@@ -20,6 +20,7 @@ from stream_server.engine.engine import Engine
 from stream_server.engine.runner import Runner
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.wire import Admit, EngineMessage, Recognised, Refused, Step
+from stream_server.engine.workers import Workers
 from stream_server.errors import EngineError
 from stream_server.units import SAMPLE_RATE
 
@@ -110,22 +111,29 @@ class Speaker:
 
 def hold(runner: Runner, speech: Speech, streams: int, seconds: float, *, max_batch: int | None = None,
          seed: int = 1, clock: Callable[[], float] = time.monotonic,
-         sleep: Callable[[float], None] = time.sleep) -> Held:
+         sleep: Callable[[float], None] | None = None) -> Held:
     """`streams` speakers at random phases for `seconds`. Raises EngineError where a chunk fails.
 
-    `max_batch` is the engine's; `clock` and `sleep` are its time in seconds.
+    `max_batch` is the engine's; `clock` and `sleep` are its time in seconds, and with another time than the world's the
+    runner has one worker.
     """
     held = Held(streams, seconds)
     statistics = Statistics(observe_step=held.stepped)
     engine = Engine(runner, capacity=streams, max_batch=max_batch, statistics=statistics, clock=clock)
-    return _Loop(engine, runner.windows[0], speech, held, random.Random(seed), clock, sleep).run()
+    workers = Workers(engine, runner, clock)
+    try:
+        return _Loop(engine, workers, runner.windows[0], speech, held, random.Random(seed), clock,
+                     sleep or workers.wait).run()
+    finally:
+        workers.close()
 
 
 class _Loop:
     """What engine/process.py does in turn, with speakers in place of its socket."""
 
-    def __init__(self, engine: Engine, window: Window, speech: Speech, held: Held, chance: random.Random,
-                 clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(self, engine: Engine, workers: Workers, window: Window, speech: Speech, held: Held,
+                 chance: random.Random, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._workers = workers
         self._clock = clock
         self._sleep = sleep
         self._held = held
@@ -155,8 +163,8 @@ class _Loop:
         return self._held
 
     def _turn(self, wake_at: float) -> None:
-        """A step where there is work, else sleep."""
-        if not self._engine.step(self._clock()):
+        """A step where there is work and somebody free, else sleep."""
+        if not self._workers.turn(self._clock()):
             self._sleep(max(0.0, wake_at - self._clock()))
         now = self._clock()
         for _, message in self._engine.take_messages():

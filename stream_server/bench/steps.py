@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -35,23 +37,28 @@ class Measured:
 
 
 class Streams:
-    """Streams that never end, in slots 0, 1, 2, …; the first so many advance together."""
+    """Streams that never end: `count` for each of `workers` who step at once, the first so many of them together."""
 
-    def __init__(self, runner: Runner, speech: Speech, count: int) -> None:
+    def __init__(self, runner: Runner, speech: Speech, count: int, workers: int = 1) -> None:
         self._runner = runner
+        self._workers = ThreadPoolExecutor(workers, "step")
+        self._firsts = range(0, workers * count, count)
         self._window = runner.windows[0]
         self._speech = speech
-        self._taken = [0] * count
+        self._taken = [0] * (workers * count)
         # Each hears another part, so that they do not all say the same at once.
-        self._starts = [len(speech.samples) * index // count for index in range(count)]
+        self._starts = [len(speech.samples) * index // len(self._taken) for index in range(len(self._taken))]
 
     def step(self, rows: int, measured: Measured) -> float:
-        """Seconds of one step. Raises EngineError where a row failed."""
-        batch = [self._row(slot) for slot in range(rows)]
+        """Seconds until all workers have stepped so many rows each. Raises EngineError where a row failed."""
+        batches = [[self._row(slot) for slot in range(first, first + rows)] for first in self._firsts]
         began = time.perf_counter()
-        results = self._runner.run(self._window, batch)
+        if len(batches) == 1:
+            stepped = [self._runner.run(self._window, batches[0])]
+        else:
+            stepped = list(self._workers.map(self._runner.run, repeat(self._window), batches))
         seconds = time.perf_counter() - began
-        for result in results:
+        for result in chain(*stepped):
             if result.error is not None:
                 raise EngineError(f"a row of a step of {rows} failed: {result.error}")
             measured.chunks += 1
@@ -71,7 +78,7 @@ def measure(subject: Subject, speech: Speech, buckets: Sequence[int], seconds: f
 
     What else the machine does then falls on all alike. A first round warms up and is not counted.
     """
-    streams = Streams(subject.runner, speech, max(buckets))
+    streams = Streams(subject.runner, speech, max(buckets), subject.runner.workers)
     unmeasured = Measured({})
     for rows in buckets:
         streams.step(rows, unmeasured)
@@ -87,7 +94,7 @@ def measure(subject: Subject, speech: Speech, buckets: Sequence[int], seconds: f
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What a step of `rows` chunks costs; rates are from medians.
+    """What a step of `rows` chunks costs while all workers step; rates are all workers', from medians.
 
     `ceiling_share` is its useful operations over those of the product in the same time, `floor_share` the least time
     that operations and memory allow over its own; both of what was measured in the same rounds.
@@ -120,14 +127,17 @@ def judge(subject: Subject, measured: Measured, product: Product, copy: Copy) ->
     best_operations = product.operations / float(np.median(measured.products))
     best_bytes = copy.bytes / float(np.median(measured.copies))
     hop_s = subject.window.hop_samples / SAMPLE_RATE
+    workers = subject.runner.workers
     buckets = []
     for rows, times in measured.steps.items():
         median = percentile(times, 50)
-        least = least_seconds(rows * operations, traffic.of_step(rows), best_operations, best_bytes)
+        chunks = workers * rows
+        least = least_seconds(chunks * operations, workers * traffic.of_step(rows), best_operations, best_bytes)
         buckets.append(Bucket(
             rows=rows, steps=len(times), step_best_ms=1000 * min(times), step_p50_ms=1000 * median,
-            step_p99_ms=1000 * percentile(times, 99), chunk_ms=1000 * median / rows,
-            chunks_per_s=rows / median, realtime_streams=rows / median * hop_s,
-            gflop_per_s=rows * operations / median / 1e9, ceiling_share=rows * operations / median / best_operations,
+            step_p99_ms=1000 * percentile(times, 99), chunk_ms=1000 * median / chunks,
+            chunks_per_s=chunks / median, realtime_streams=chunks / median * hop_s,
+            gflop_per_s=chunks * operations / median / 1e9,
+            ceiling_share=chunks * operations / median / best_operations,
             floor_share=least / median))
     return buckets

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,11 @@ LOUDNESS = 3000.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a step of `window` by its number of rows, the best of a few."""
+    """Seconds of a step of `window` by its number of rows, the best of a few, while all `workers` step."""
 
     window: Window
     seconds: dict[int, float]
+    workers: int = 1
 
     @property
     def best_batch(self) -> int:
@@ -44,14 +46,14 @@ class Costs:
     def streams(self) -> int:
         """How many streams that speak without a pause this device carries in real time, at least 1."""
         row = self.seconds[self.best_batch] / self.best_batch
-        return max(1, int(LOAD * self.window.hop_samples / SAMPLE_RATE / row))
+        return max(1, int(LOAD * self.workers * self.window.hop_samples / SAMPLE_RATE / row))
 
 
 def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.perf_counter) -> Costs:
     """Times steps of 1, 2, 4 … rows until a larger one does not pay. The runner is to be warm and idle; what its
     slots held is lost. Raises EngineError where a row fails."""
     seconds: dict[int, float] = {}
-    costs = Costs(window, seconds)
+    costs = Costs(window, seconds, runner.workers)
     for rows in batch_sizes(runner.max_batch):
         seconds[rows] = min(_time(runner, window, rows, clock) for _ in range(REPEATS))
         if costs.best_batch < rows:
@@ -60,13 +62,20 @@ def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.pe
 
 
 def _time(runner: Runner, window: Window, count: int, clock: Callable[[], float]) -> float:
+    """The slowest of all workers' steps, each of slots of its own, where there are slots for all."""
+    with ThreadPoolExecutor(runner.workers) as workers:
+        shares = range(0, min(runner.workers, runner.slots // count) * count, count)
+        return max(workers.map(lambda first: _time_one(runner, window, range(first, first + count), clock), shares))
+
+
+def _time_one(runner: Runner, window: Window, slots: Sequence[int], clock: Callable[[], float]) -> float:
     # Noise, as silence may fire nothing and so leave half of the work undone. A first step would pay for clean slots.
-    noise = np.random.default_rng(0).normal(0, LOUDNESS, (2, count, window.hop_samples)).astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, LOUDNESS, (2, len(slots), window.hop_samples)).astype(np.int16)
     for hop, first in zip(noise, (True, False), strict=True):
-        rows = [Row(slot, samples, first=first, last=not first) for slot, samples in enumerate(hop)]
+        rows = [Row(slot, samples, first=first, last=not first) for slot, samples in zip(slots, hop, strict=True)]
         began = clock()
         results = runner.run(window, rows)
         took = clock() - began
         if error := next((result.error for result in results if result.error), None):
-            raise EngineError(f"a step of {count} rows failed while it was timed: {error}")
+            raise EngineError(f"a step of {len(slots)} rows failed while it was timed: {error}")
     return took

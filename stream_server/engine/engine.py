@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, RowResult, Runner
-from stream_server.engine.scheduler import Batch, Scheduler
+from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
 from stream_server.engine.statistics import Statistics
+from stream_server.engine.stepping import Outcome, advance
 from stream_server.engine.stream import Pending, Stream, Tenant, TenantKey
 from stream_server.engine.wire import Abort, Admit, Admitted, EngineMessage, Recognised, Refused, Release, Step
 from stream_server.errors import EngineError
@@ -24,11 +26,17 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
 """What a refused session is told: about the length of an utterance, after which others may have left."""
 
-FAILED = RowResult(error="the engine failed on this segment")
-"""What a stream is told whose step raised; the log has the cause."""
-
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch whose step has begun: its streams, and the same as rows for the runner."""
+
+    window: Window
+    streams: list[Stream]
+    rows: list[Row]
 
 
 class Engine:
@@ -82,15 +90,34 @@ class Engine:
 
     def step(self, now: float) -> bool:
         """One batch; False where nothing was ready. Raises EngineError where the device fails on everything."""
-        batch = self._scheduler.schedule()
-        if batch is None:
+        begun = self.begin(now)
+        if begun is None:
             return False
-        results = self._run(batch, now)
-        for stream, result in zip(batch.streams, results, strict=True):
+        self.finish(begun, advance(self._runner, begun.window, begun.rows, self._clock))
+        return True
+
+    def begin(self, now: float, sharers: int = 1) -> Begun | None:
+        """The next batch, whose step is the caller's to run and to `finish`; None where nothing is ready.
+
+        Several may be under way, each of other streams; `sharers` are those who could begin one now.
+        """
+        batch = self._scheduler.schedule(sharers)
+        if batch is None:
+            return None
+        for stream in batch.streams:
+            stream.stepping = True
+            self.statistics.count_wait(now - stream.pending.arrived)
+        self._count()
+        return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
+
+    def finish(self, begun: Begun, outcome: Outcome) -> None:
+        """What a step gave. Raises EngineError where the device fails on everything."""
+        self.statistics.failed_batches += outcome.failed
+        self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
+        for stream, result in zip(begun.streams, outcome.results, strict=True):
             self._complete(stream, result)
         self._count()
-        self._judge(results)
-        return True
+        self._judge(outcome.results)
 
     def take_messages(self) -> list[tuple[bytes, EngineMessage]]:
         """What is to be sent, in order: the door's routing id and the message."""
@@ -200,49 +227,21 @@ class Engine:
         self._scheduler.remove(stream)
         self._slotless.pop(stream, None)
         stream.pending = None
+        if not stream.stepping:
+            self._leave(stream)
+
+    def _leave(self, stream: Stream) -> None:
+        """Its slot is free for others; not while a step writes to it."""
         if stream.lease is not None:
             self._slots.give_back(stream.lease)
             self._seat()
 
-    def _run(self, batch: Batch, now: float) -> list[RowResult]:
-        rows = [stream.row() for stream in batch.streams]
-        for stream in batch.streams:
-            self.statistics.count_wait(now - stream.pending.arrived)
-        began = self._clock()
-        try:
-            results = self._run_rows(batch.window, rows)
-        except Exception:
-            self.statistics.failed_batches += 1
-            log.exception("a step of %d rows failed, window %s", len(rows), batch.window)
-            results = self._salvage(batch.window, rows)
-        self.statistics.count_step(batch.window, len(rows), self._clock() - began)
-        return results
-
-    def _salvage(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        """What the halves of a batch that raised give: a device short of memory has enough for fewer rows, and a row
-        at fault ends up alone."""
-        if len(rows) == 1:
-            return [FAILED]
-        middle = len(rows) // 2
-        return [result for half in (rows[:middle], rows[middle:]) for result in self._run_half(window, half)]
-
-    def _run_half(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        try:
-            return self._run_rows(window, rows)
-        except Exception as error:
-            log.warning("%d rows failed again: %s", len(rows), error)
-            return self._salvage(window, rows)
-
-    def _run_rows(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        results = self._runner.run(window, rows)
-        if len(results) != len(rows):
-            raise EngineError(f"the runner gave {len(results)} results for {len(rows)} rows")
-        return results
-
     def _complete(self, stream: Stream, result: RowResult) -> None:
+        stream.stepping = False
         tenant = self._tenants.get(stream.tenant)
-        if tenant is None or tenant.stream is not stream or not self._slots.holds(stream.lease):
+        if tenant is None or tenant.stream is not stream:
             self.statistics.stale_results += 1
+            self._leave(stream)
             return
         pending, stream.pending = stream.pending, None
         if result.error is not None:

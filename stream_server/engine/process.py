@@ -1,4 +1,4 @@
-"""The engine's process: one socket for all doors, one thread that receives, steps and sends in turn."""
+"""The engine's process: one socket for all doors; one thread receives, has steps run, and sends in turn."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from stream_server.engine.wire import (
     pack,
     unpack_from_door,
 )
+from stream_server.engine.workers import Workers
 from stream_server.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
         _bind(socket, endpoint, engine.capacity)
         if on_bound is not None:
             on_bound()
-        _Post(socket, engine, info).run(stop)
+        workers = Workers(engine, runner)
+        _Post(socket, engine, workers, info).run(stop)
+        workers.close()
     finally:
         socket.close(LINGER_MS)
         context.term()
@@ -108,19 +111,23 @@ class _Link:
 class _Post:
     """Carries messages between the socket and the engine, and knows which doors are alive."""
 
-    def __init__(self, socket: zmq.Socket, engine: Engine, info: EngineInfo) -> None:
+    def __init__(self, socket: zmq.Socket, engine: Engine, workers: Workers, info: EngineInfo) -> None:
         self._socket = socket
         self._engine = engine
+        self._workers = workers
         self._info = info
         self._links: dict[bytes, _Link] = {}
         self._next_beat = 0.0
 
     def run(self, stop: threading.Event) -> None:
         log.info("engine %s listens", self._info.incarnation)
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._workers, zmq.POLLIN)
         while not stop.is_set():
-            if self._socket.poll(0 if self._engine.busy else POLL_MS):
+            if self._socket in dict(poller.poll(0 if self._workers.ready else POLL_MS)):
                 self._receive_all()
-            self._engine.step(time.monotonic())
+            self._workers.turn(time.monotonic())
             for link, message in self._engine.take_messages():
                 self._send(link, message)
             self._beat(time.monotonic())

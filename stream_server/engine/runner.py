@@ -45,12 +45,14 @@ def batch_sizes(most: int) -> list[int]:
 
 
 class Runner(Protocol):
-    """A model with its slots on one device. Called by one thread only."""
+    """A model with its slots on one device. `run` is called by `workers` threads at once, for other slots each."""
 
     windows: Sequence[Window]
     slots: int
     max_batch: int
     """Rows that a step may have."""
+    workers: int
+    """Steps that may run at once."""
 
     def warm_up(self) -> None:
         """Run every window once, so that the first client pays for nothing. Raises EngineError."""

@@ -52,13 +52,15 @@ class Scheduler:
         """Takes a stream out where it is queued, as when its session went away."""
         self._take(stream)
 
-    def schedule(self) -> Batch | None:
-        """The next batch, which leaves the queue; None where nothing is ready."""
+    def schedule(self, sharers: int = 1) -> Batch | None:
+        """The next batch, which leaves the queue; None where nothing is ready. One of several who step at once takes
+        its share of what is ready."""
         if not self._queues:
             return None
         lane, window = min(self._queues, key=lambda queue: (queue[0], min(self._queues[queue].values())))
         queue = self._queues[lane, window]
-        streams = heapq.nsmallest(self.max_batch, queue, key=queue.__getitem__)
+        rows = min(self.max_batch, -(-len(queue) // sharers))
+        streams = heapq.nsmallest(rows, queue, key=queue.__getitem__)
         for stream in streams:
             self._take(stream)
         return Batch(lane, window, streams)

@@ -36,7 +36,10 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """A segment being recognised: at most one chunk pending, a lease from its first chunk to its last result."""
+    """A segment being recognised: at most one chunk pending, a lease from its first chunk to its last result.
+
+    `stepping`: a step with its pending chunk has begun and not ended; its slot is being written.
+    """
 
     tenant: TenantKey
     generation: int
@@ -45,6 +48,7 @@ class Stream:
     lease: Lease | None = None
     next_sequence: int = 0
     pending: Pending | None = None
+    stepping: bool = False
 
     def row(self) -> Row:
         """The pending chunk as a row of a step; the stream must have both a chunk and a lease."""

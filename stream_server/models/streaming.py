@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -33,13 +31,12 @@ class ParaformerRunner:
     that those of `first` rows belong to nobody.
 
     With `fixed_shapes`, which CUDA has by default, a step has one of few sizes, the smallest that holds its rows, and
-    is captured as a graph at `warm_up`. Else, on a CPU, it computes as many rows and tokens as there are, and divides
-    the rows among `threads`: they need not wait for each other before the end of the step, as they would in every
-    operator that they shared.
+    is captured as a graph at `warm_up`. Else, on a CPU, it computes as many rows and tokens as there are, and `workers`
+    threads may step at once, each other slots: unlike threads within an operator they never wait for each other.
     """
 
     def __init__(
-        self, model: Model, windows: Sequence[Window], slots: int, *, fixed_shapes: bool | None = None, threads: int = 1
+        self, model: Model, windows: Sequence[Window], slots: int, *, fixed_shapes: bool | None = None, workers: int = 1
     ) -> None:
         self.windows = tuple(windows)
         self.slots = slots
@@ -52,8 +49,7 @@ class ParaformerRunner:
         self._programs: dict[tuple[Window, int], Program] = {}
         self._tenants: list[Window | None] = [None] * slots
         self._carry = np.zeros((slots, CARRY_SAMPLES), np.int16)
-        self.threads = threads
-        self._helpers = ThreadPoolExecutor(max(1, threads - 1), "step")
+        self.workers = 1 if self._fixed_shapes else workers
 
     def warm_up(self) -> None:
         """Run every window once, alone and in the largest batch, and capture the graphs. Raises EngineError."""
@@ -105,23 +101,6 @@ class ParaformerRunner:
         return results
 
     def _run_as_it_is(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
-        parts = min(self.threads, len(rows))
-        bounds = [part * len(rows) // parts for part in range(parts + 1)]
-        mine, *others = [rows[start:end] for start, end in pairwise(bounds)]
-        asked = [self._helpers.submit(self._compute, window, part) for part in others]
-        try:
-            done = [self._compute(window, mine)]
-        finally:
-            # Whatever happens here: when a step ends, none of it may still be running.
-            wait(asked)
-        done += [future.result() for future in asked]
-        for _, writes in done:
-            writes.commit()
-        return [result for results, _ in done for result in results]
-
-    @torch.inference_mode()
-    def _compute(self, window: Window, rows: Sequence[Row]) -> tuple[list[RowResult], Writes]:
-        """The rows' results, and what they will leave in their slots."""
         samples = np.zeros((len(rows), CARRY_SAMPLES + window.hop_samples), np.int16)
         numbers = np.zeros((5, len(rows)), np.int64)
         self._fill(window, rows, samples, numbers)
@@ -133,7 +112,9 @@ class ParaformerRunner:
         # Scores of no token are no matrix worth a product.
         nothing = self.caches.carried.new_zeros(len(rows), 0, len(self.vocabulary))
         scores = self.network.say(window, batch, self.caches, heard, spoken, writes) if spoken else nothing
-        return [self._result(row, spoken) for row in pack(heard, scores).tolist()], writes
+        packed = pack(heard, scores).tolist()
+        writes.commit()
+        return [self._result(row, spoken) for row in packed]
 
     def _run_program(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         program = self._program(window, len(rows))

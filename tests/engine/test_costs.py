@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Barrier
 
 import pytest
 
@@ -70,3 +71,30 @@ def test_a_failure_is_not_taken_for_speed() -> None:
 
     with pytest.raises(EngineError, match="1 rows failed.*overflow"):
         measure(Failing(), WINDOW)
+
+
+def test_all_workers_are_busy_while_a_step_is_timed() -> None:
+    class Together(ScriptedRunner):
+        """A step ends only when another is under way too."""
+
+        meeting = Barrier(2, timeout=20)
+
+        def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+            self.meeting.wait()
+            return super().run(window, rows)
+
+    runner = Together(slots=4, workers=2)
+    runner.max_batch = 2
+    costs = measure(runner, WINDOW)
+    assert sorted(costs.seconds) == [1, 2] and costs.workers == 2
+    assert {row.slot for _, rows in runner.batches for row in rows if len(rows) == 2} == {0, 1, 2, 3}
+
+
+def test_streams_are_those_of_all_workers() -> None:
+    assert Costs(WINDOW, {1: 0.1}, workers=3).streams == int(LOAD * 3 * 6)
+
+
+def test_with_few_slots_fewer_workers_are_timed_together() -> None:
+    runner = ScriptedRunner(slots=3, workers=2)
+    runner.max_batch = 3
+    assert set(measure(runner, WINDOW).seconds) <= {1, 2, 3}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_server.audio.windows import Window
-from stream_server.engine.engine import Engine
-from stream_server.engine.stream import Lane
+from stream_server.engine.engine import Begun, Engine
+from stream_server.engine.stepping import advance
+from stream_server.engine.stream import Lane, Stream
 from stream_server.engine.wire import Abort, Admit, Admitted, Recognised, Release, Step
 from tests.support.scripted_runner import ScriptedRunner, digest
 
@@ -32,8 +35,12 @@ class Speaker:
 class EngineAtRandom(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Engine(ScriptedRunner(SLOTS, WINDOWS), capacity=CAPACITY, max_batch=MAX_BATCH)
+        self.runner = ScriptedRunner(SLOTS, WINDOWS)
+        self.engine = Engine(self.runner, capacity=CAPACITY, max_batch=MAX_BATCH)
         self.speakers: dict[tuple[bytes, str], Speaker] = {}
+        self.under_way: list[Begun] = []
+        self.stepping: dict[Stream, Speaker] = {}
+        self.stale = 0
         self.now = 0.0
 
     @rule(key=NAMES)
@@ -61,13 +68,31 @@ class EngineAtRandom(RuleBasedStateMachine):
         step = Step(key[1], speaker.generation, speaker.sequence, speaker.window, last)
         self.engine.receive(key[0], step, self.now, samples.tobytes())
 
-    @rule(seconds=st.floats(0, 1))
-    def step(self, seconds: float) -> None:
+    @rule(seconds=st.floats(0, 1), sharers=st.integers(1, 3))
+    def begin(self, seconds: float, sharers: int) -> None:
         self.now += seconds
-        self.engine.step(self.now)
+        begun = self.engine.begin(self.now, sharers)
+        if begun is not None:
+            self.under_way.append(begun)
+            self.stepping |= {stream: self.speakers[stream.tenant] for stream in begun.streams}
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        """One of the steps that are under way, which writes to its slots only now, at the latest possible moment."""
+        begun = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        self.stale += len(self._left_behind(begun.streams))
+        self.engine.finish(begun, advance(self.runner, begun.window, begun.rows))
+        for stream in begun.streams:
+            del self.stepping[stream]
         for door, message in self.engine.take_messages():
             assert isinstance(message, Recognised)
             self._check(self.speakers[door, message.session], message)
+
+    def _left_behind(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Of those that are stepping, those that nobody wants any more."""
+        return [stream for stream in streams if self.stepping[stream] is not self.speakers.get(stream.tenant)
+                or self.stepping[stream].window is None or self.stepping[stream].generation != stream.generation]
 
     @precondition(lambda self: self.speakers)
     @rule(data=st.data())
@@ -90,16 +115,22 @@ class EngineAtRandom(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         numbers = self.engine.statistics
+        left_behind = self._left_behind(self.stepping)
         streams = sum(speaker.window is not None for speaker in self.speakers.values())
+        awaited = sum(speaker.awaited is not None for speaker in self.speakers.values())
         assert numbers.sessions == len(self.speakers) <= CAPACITY
-        assert numbers.slots_in_use == min(streams, SLOTS)
-        assert numbers.chunks_waiting == sum(speaker.awaited is not None for speaker in self.speakers.values())
-        assert numbers.stale_results == numbers.rejected_chunks == numbers.row_errors == 0
+        assert numbers.slots_in_use == min(streams + len(left_behind), SLOTS)
+        assert numbers.chunks_waiting == awaited - (len(self.stepping) - len(left_behind))
+        assert numbers.rejected_chunks == numbers.row_errors == 0
+        assert numbers.stale_results == self.stale
 
     def teardown(self) -> None:
         for key in list(self.speakers):
             self.release(key)
         self.nothing_is_lost()
+        for begun in self.under_way:
+            self.engine.finish(begun, advance(self.runner, begun.window, begun.rows))
+        assert self.engine.statistics.slots_in_use == 0
 
     def _check(self, speaker: Speaker, message: Recognised) -> None:
         hypothesis = message.hypothesis

@@ -140,11 +140,11 @@ class Failing:
 
 
 @pytest.mark.parametrize("half", ["hear", "say"])
-@pytest.mark.parametrize(("fixed_shapes", "threads"), [(False, 1), (False, 2), (True, 1)])
-def test_a_step_that_raises_has_changed_nothing(small: Model, fixed_shapes: bool, threads: int, half: str):
+@pytest.mark.parametrize("fixed_shapes", [False, True])
+def test_a_step_that_raises_has_changed_nothing(small: Model, fixed_shapes: bool, half: str):
     samples = sound(6, seed=1)
     expected = pieces(alone(ParaformerRunner(small, [DEFAULT], 1), samples))
-    runner = ParaformerRunner(small, [DEFAULT], 3, fixed_shapes=fixed_shapes, threads=threads)
+    runner = ParaformerRunner(small, [DEFAULT], 3, fixed_shapes=fixed_shapes)
     runner.network = network = Failing(small.network)
     hop, heard, failures = DEFAULT.hop_samples, [], 0
     for number, (tokens, _) in enumerate(expected):

@@ -59,15 +59,12 @@ def test_a_slot_used_before_is_as_a_fresh_one(small: Model, runner: ParaformerRu
 
 # What each of three streams does in a round: 0 waits, 1 goes on.
 @settings(max_examples=15, deadline=None)
-@given(rounds=st.lists(st.tuples(*[st.booleans()] * 3).filter(any), min_size=12, max_size=12),
-       threads=st.integers(1, 3), data=st.data())
-def test_a_row_does_not_depend_on_its_neighbours(
-    small: Model, rounds: list[tuple[bool, ...]], threads: int, data: st.DataObject
-):
+@given(rounds=st.lists(st.tuples(*[st.booleans()] * 3).filter(any), min_size=12, max_size=12), data=st.data())
+def test_a_row_does_not_depend_on_its_neighbours(small: Model, rounds: list[tuple[bool, ...]], data: st.DataObject):
     lengths = [data.draw(st.integers(1, 5 * QUICK.hop_samples)) for _ in range(3)]
     streams = [sound(6, QUICK, seed)[:length] for seed, length in enumerate(lengths)]
     expected = [pieces(alone(ParaformerRunner(small, [QUICK], 1), samples, QUICK)) for samples in streams]
-    runner = ParaformerRunner(small, [QUICK], 3, threads=threads)
+    runner = ParaformerRunner(small, [QUICK], 3)
     heard: list[list] = [[], [], []]
     hop = QUICK.hop_samples
     for going in rounds:

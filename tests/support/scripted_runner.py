@@ -25,8 +25,10 @@ VENOM = 30_000
 class ScriptedRunner:
     """Implements Runner. Each row gives one piece, the hash of its stream's audio so far in hexadecimal."""
 
-    def __init__(self, slots: int = 8, windows: Sequence[Window] = DEFAULT_WINDOWS, step_seconds: float = 0.0) -> None:
+    def __init__(self, slots: int = 8, windows: Sequence[Window] = DEFAULT_WINDOWS, step_seconds: float = 0.0,
+                 workers: int = 1) -> None:
         self.slots = self.max_batch = slots
+        self.workers = workers
         self.windows = tuple(windows)
         self.broken = False
         self.memory = slots
