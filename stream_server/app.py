@@ -143,8 +143,9 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
     dtype = choose_dtype(settings.dtype, device)
     model = load(settings.model, dtype, device)
     windows = tuple(_window(spec) for spec in settings.windows)
-    slots = settings.slots or slots_that_fit(model, windows, MOST_ROWS[torch.device(device).type])
-    runner = ParaformerRunner(model, windows, slots, workers=settings.threads or usable_cores())
+    workers = settings.threads or usable_cores()
+    slots = settings.slots or slots_that_fit(model, windows, MOST_ROWS[torch.device(device).type], workers)
+    runner = ParaformerRunner(model, windows, slots, workers=workers)
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
     name = Path(settings.model).resolve().name if kind == "directory" else settings.model

@@ -71,7 +71,7 @@ class ServeSettings(Frozen):
     dtype: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto", description="numbers the engine calculates in; `int8` is for x86 CPUs and faster than `fp32` there")
     threads: int = Field(0, ge=0, le=256,
-                         description="processor threads of each engine; 0: one per core, divided among the engines")
+                         description="steps of an engine at once on a processor, each by one core; 0: as many as cores")
     slots: int = Field(0, ge=0, le=65536,
                        description="streams recognised at once; 0: as many as the device's memory holds")
     sessions: int = Field(0, ge=0, le=65536,

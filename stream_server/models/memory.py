@@ -13,8 +13,8 @@ from stream_server.models.checkpoint import Model
 from stream_server.models.program import Program
 
 MOST_SLOTS = 65_536
-MOST_CPU_SLOTS = 64
-"""A processor is out of time long before it is out of memory."""
+SLOTS_PER_WORKER = 64
+"""On a CPU: a core is out of time long before the machine is out of memory."""
 
 CPU_SHARE = 0.25
 """Of the free memory of a machine, which is not the server's alone."""
@@ -26,12 +26,13 @@ GRAPHS_PER_STEP = 2
 """Memory of all graphs together, in that of the largest step: they share theirs, but each keeps its results."""
 
 
-def slots_that_fit(model: Model, windows: Sequence[Window], rows: int) -> int:
-    """Slots that fit beside the loaded model and steps of at most `rows` rows, at least 1."""
+def slots_that_fit(model: Model, windows: Sequence[Window], rows: int, workers: int = 1) -> int:
+    """Slots that fit beside the loaded model and steps of at most `rows` rows, at least 1; on a CPU no more than
+    `workers` can use."""
     slot = Caches(model.network.architecture, windows, 1, model.dtype, model.device).bytes_per_slot
     if not model.device.startswith("cuda"):
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return max(1, min(MOST_CPU_SLOTS, int(CPU_SHARE * free) // slot))
+        return max(1, min(SLOTS_PER_WORKER * workers, int(CPU_SHARE * free) // slot))
     steps = GRAPHS_PER_STEP * _bytes_of_step(model, windows, rows)
     torch.cuda.empty_cache()
     free = int(CUDA_SHARE * torch.cuda.mem_get_info(model.device)[0])
