@@ -66,7 +66,8 @@ void stream_linear(const Norm* norm, const Linear* linear, const float* rows, in
     multiply(x, *linear, Then::put, out);
 }
 
-// The window's rows `x` [batch * frames, width] to `y` [batch * frames, size] and keys and values [batch, frames, 2 D].
+// The window's rows `x` [batch * frames, width] to `y` [batch * frames, size], which may be `x` where they are of one
+// size, and keys and values [batch, frames, 2 D].
 // `inside` [batch]: frames of a row that are there, from its first on.
 void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past* past, const int64_t* inside,
                           int64_t batch, int64_t frames, float* y, float* keys_values) {
@@ -79,10 +80,11 @@ void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past*
     normalise_and_quantise(x, count, layer->norm1, numbers);
     multiply(numbers, layer->queries_keys_values, 0, size, Then::put, queries.data(), size);
     multiply(numbers, layer->queries_keys_values, size, 2 * size, Then::put, keys_values, 2 * size);
-    if (layer->norm1.size == size)
-        std::memcpy(y, x, count * size * sizeof(float));
-    else  // The first layer, whose input is wider than its output, has no residual around its attention.
+    // The first layer, whose input is wider than its output, has no residual around its attention.
+    if (layer->norm1.size != size)
         std::memset(y, 0, count * size * sizeof(float));
+    else if (y != x)
+        std::memcpy(y, x, count * size * sizeof(float));
     for (int64_t row = 0; row < batch; row++) {
         const int64_t first = row * frames, there = inside[row];
         const float* window = keys_values + first * 2 * size;

@@ -14,6 +14,7 @@
 
 constexpr int64_t COLUMNS = 16;  // of a panel: two registers of eight sums
 constexpr int64_t MOST_ROWS = 6;  // at once: twelve sums in registers, the others hold weights and an input
+constexpr int64_t AHEAD = 4096;  // bytes of weights fetched before they are needed: the processor itself stops at pages
 constexpr float INPUT_MOST = 8191.0f;
 constexpr float LEAST = 1e-30f;  // in place of zero where it is divided by; its inverse is still a number
 
@@ -134,6 +135,7 @@ void multiply_block(const int16_t* rows, const float* row_steps, int64_t inputs,
     for (int64_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS) {
         const __m256i low = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(panel)));
         const __m256i high = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(panel + COLUMNS)));
+        _mm_prefetch(reinterpret_cast<const char*>(panel + AHEAD), _MM_HINT_T1);
         unrolled<ROWS>([&](auto r) __attribute__((always_inline)) {
             int32_t pair;
             __builtin_memcpy(&pair, rows + r * inputs + k, sizeof pair);
