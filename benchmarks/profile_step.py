@@ -13,10 +13,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from stream_server.bench.report import json_line, table
 from stream_server.bench.speech import SAMPLES, Speech
@@ -24,8 +24,10 @@ from stream_server.bench.steps import Measured, Streams
 from stream_server.bench.subject import make_subject
 from stream_server.config import ServeSettings
 from stream_server.models.devices import DTYPES
+from stream_server.models.native.library import kernels
 
 GROUPS = {
+    "compiled layers": ("stream_",),
     "matrix products": ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "gemm", "cutlass", "cublas", "wgmma"),
     "attention": ("attention", "flash", "fmha", "softmax"),
     "memory blocks": ("conv",),
@@ -45,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     settings = ServeSettings(model=options.model, device=options.device, dtype=options.dtype, threads=options.threads,
                              slots=max(options.batches), windows=("0,10,5",))
     subject, speech = make_subject(settings), Speech(options.audio)
+    if subject.info.dtype == "int8":
+        _record_kernels()
     summary: dict[str, object] = {"model": options.model, "device": subject.info.device, "dtype": subject.info.dtype}
     for batch in options.batches:
         step_ms, groups = _profile(subject, speech, batch, options.steps)
@@ -67,6 +71,21 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--audio", type=Path, default=SAMPLES)
     return parser.parse_args(argv)
+
+
+def _record_kernels() -> None:
+    """Lets the profiler see the calls of the compiled layers, which are none of PyTorch's operators."""
+    library = kernels()
+    for name in ("stream_encoder_layer", "stream_decoder_layer", "stream_decoder_feed_forward", "stream_linear"):
+        setattr(library, name, _recorded(name, getattr(library, name)))
+
+
+def _recorded(name: str, call: Callable[..., None]) -> Callable[..., None]:
+    def recorded(*arguments: object) -> None:
+        with record_function(name):
+            call(*arguments)
+
+    return recorded
 
 
 def _profile(subject, speech: Speech, batch: int, steps: int) -> tuple[float, list[tuple[str, float]]]:
