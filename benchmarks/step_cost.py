@@ -1,8 +1,9 @@
 """What one step costs at full size: ours for batches of streams, and FunASR's own for its one.
 
 All take turns, step by step, over real speech where there is some, so that what else the machine does falls on all
-alike. FunASR's step is its frontend, encoder, CIF and decoder, without its audio loading. The last line is one flat
-JSON object, of best and median times.
+alike. FunASR's step is its frontend, encoder, CIF and decoder, without its audio loading. Threads are those within
+PyTorch's operators; the compiled layers of int8 take one in any case. The last line is one flat JSON object, of best
+and median times.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -23,6 +23,7 @@ from stream_server.audio.windows import Window
 from stream_server.config import ServeSettings
 from stream_server.engine.runner import Runner
 from stream_server.engine.wire import EngineInfo
+from stream_server.engine.workers import THREAD_NAME
 from stream_server.errors import EngineError, ModelError, SettingsError
 
 log = logging.getLogger("stream_server.app")
@@ -250,5 +251,13 @@ class _Door:
         _tell(self._role, News(ready=bool(self._engines.ready), engines=self._engines.ready))
 
 
+def _leave(status: int) -> NoReturn:
+    """Ends the process, past a step that does not end: the interpreter would abort in it."""
+    if any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SMALLEST = 256
 LARGEST = 8192
+INT8_INPUTS = 2048
+"""More cannot be summed: see `models.quantised`."""
 LONG_ENOUGH_S = 0.05
 """A product that takes this long is large: what it costs to start it no longer shows."""
 
@@ -20,19 +22,19 @@ COPIED_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 
 
 class Product:
-    """The product of two large square matrices, its rows divided among `threads` as a step's are; int8 as the model has
-    it, from fp32 and back. Each call of `seconds` measures it once more."""
+    """The product of `rows` rows by a large square matrix of `size`, divided among `threads` as chunks are among
+    workers; int8 as the model has it, from fp32 and back. Each call of `seconds` measures it once more."""
 
     def __init__(self, dtype: torch.dtype, device: str, threads: int = 1) -> None:
+        import torch
+
         self._dtype = dtype
         self._device = device
         self._threads = threads
-        self._helpers = ThreadPoolExecutor(threads, "product")
-        size = SMALLEST
-        self._make(size)
-        while self.seconds() < LONG_ENOUGH_S and size < LARGEST:
-            size *= 2
-            self._make(size)
+        self._most_inputs = INT8_INPUTS if dtype == torch.int8 else LARGEST
+        self._make(SMALLEST)
+        while self.seconds() < LONG_ENOUGH_S and self.rows < LARGEST:
+            self._make(2 * self.rows)
             self._multiply()
 
     def seconds(self) -> float:
@@ -40,17 +42,18 @@ class Product:
 
     @property
     def operations(self) -> int:
-        return 2 * self.size**3
+        return 2 * self.rows * self.size**2
 
-    def _make(self, size: int) -> None:
+    def _make(self, rows: int) -> None:
         import torch
 
-        self.size = size
-        left, right = (torch.randn(size, size, device=self._device) for _ in range(2))
+        self.rows, self.size = rows, min(rows, self._most_inputs)
+        left = torch.randn(self.rows, self.size, device=self._device)
+        right = torch.randn(self.size, self.size, device=self._device)
         if self._dtype == torch.int8:
             from stream_server.models.quantised import Int8Linear
 
-            layer = torch.nn.Linear(size, size, bias=False)
+            layer = torch.nn.Linear(self.size, self.size, bias=False)
             layer.weight = torch.nn.Parameter(right, requires_grad=False)
             multiply = Int8Linear(layer)
         else:
@@ -59,26 +62,34 @@ class Product:
             def multiply(rows: torch.Tensor) -> torch.Tensor:
                 return rows @ right
 
-        parts = left.tensor_split(self._threads)
-        self._multiply = (lambda: multiply(left)) if self._threads == 1 else (
-            lambda: list(self._helpers.map(multiply, parts)))
+        self._multiply = _shared(multiply, left, self._threads)
 
 
 class Copy:
-    """A copy of a large block. Each call of `seconds` measures it once more; `bytes` counts reading and writing."""
+    """A copy of a large block, divided among `threads`. Each call of `seconds` measures it once more; `bytes` counts
+    reading and writing."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, threads: int = 1) -> None:
         import torch
 
         count = COPIED_BYTES["cuda" if device.startswith("cuda") else "cpu"]
         self._device = device
-        self._source = torch.ones(count, dtype=torch.uint8, device=device)
-        self._target = torch.empty_like(self._source)
+        blocks = torch.ones(2, count, dtype=torch.uint8, device=device)
+        self._copy = _shared(lambda part: part[1].copy_(part[0]), blocks, threads, dim=1)
         self.bytes = 2 * count
         self.seconds()
 
     def seconds(self) -> float:
-        return _timed(lambda: self._target.copy_(self._source), self._device)
+        return _timed(self._copy, self._device)
+
+
+def _shared(work: Callable[[torch.Tensor], object], whole: torch.Tensor, threads: int, dim: int = 0,
+            ) -> Callable[[], object]:
+    """`work` on all of `whole`, each of the threads on its part."""
+    if threads == 1:
+        return lambda: work(whole)
+    pool, parts = ThreadPoolExecutor(threads, "ceiling"), whole.tensor_split(threads, dim)
+    return lambda: list(pool.map(work, parts))
 
 
 def _timed(work: Callable[[], object], device: str) -> float:

@@ -65,13 +65,13 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
 
 
 def _fitting(buckets: Sequence[int] | None, subject: Subject) -> list[int]:
-    most = max(1, min(subject.runner.max_batch, subject.info.slots // subject.runner.workers))
+    most = min(subject.runner.max_batch, subject.info.slots // subject.runner.workers)
     if buckets is None:
         usual = BUCKETS[subject.info.device.partition(":")[0]]
         return [rows for rows in usual if rows <= most]
     if max(buckets) > most:
         slots = subject.info.slots
-        raise SettingsError(f"--buckets {max(buckets)}: with {slots} slots a step has at most {most} chunks")
+        raise SettingsError(f"--buckets {max(buckets)}: with {slots} slots a worker's step has at most {most} chunks")
     return sorted(set(buckets))
 
 
@@ -83,14 +83,15 @@ def _ceilings(subject: Subject, say: Callable[[str], None]) -> tuple[Product, Co
     from stream_server.models.devices import DTYPES
 
     # That of int8 is told only where it is used: not every device has it.
-    device, copy = subject.info.device, Copy(subject.info.device)
+    device, copy = subject.info.device, Copy(subject.info.device, subject.runner.workers)
     wanted = None
     for name, dtype in DTYPES.items():
         if name == "int8" != subject.info.dtype:
             continue
         product = Product(dtype, device, subject.runner.workers)
         seconds = min(product.seconds() for _ in range(5))
-        say(f"matrix products in {name}, {product.size} square: {product.operations / seconds / 1e9:.4g} GFLOP/s")
+        say(f"matrix products in {name}, {product.rows} rows by {product.size} square: "
+            f"{product.operations / seconds / 1e9:.4g} GFLOP/s")
         if dtype == getattr(torch, subject.info.dtype):
             wanted = product
     seconds = min(copy.seconds() for _ in range(5))

@@ -38,6 +38,7 @@ class Held:
 
     streams: int
     seconds: float
+    workers: int = 1
     delays: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
     rows: int = 0
@@ -61,7 +62,8 @@ class Held:
         delays = {f"p{percent} ms": self.delay_ms(percent) for percent in (50, 95, 99)}
         return {"streams": self.streams, "seconds": self.seconds, "chunks": len(self.delays), **delays,
                 "max ms": 1000 * max(self.delays), "step p99 ms": 1000 * percentile(self.steps, 99),
-                "rows a step": self.rows / len(self.steps), "busy": f"{sum(self.steps) / self.seconds:.0%}"}
+                "rows a step": self.rows / len(self.steps),
+                "busy": f"{sum(self.steps) / self.seconds / self.workers:.0%}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def hold(runner: Runner, speech: Speech, streams: int, seconds: float, *, max_ba
     `max_batch` is the engine's; `clock` and `sleep` are its time in seconds, and with another time than the world's the
     runner has one worker.
     """
-    held = Held(streams, seconds)
+    held = Held(streams, seconds, runner.workers)
     statistics = Statistics(observe_step=held.stepped)
     engine = Engine(runner, capacity=streams, max_batch=max_batch, statistics=statistics, clock=clock)
     workers = Workers(engine, runner, clock)

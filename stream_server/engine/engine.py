@@ -30,7 +30,7 @@ HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Begun:
     """A batch whose step has begun: its streams, and the same as rows for the runner."""
 

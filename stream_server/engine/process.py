@@ -59,7 +59,7 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
 
     `endpoint` is best made by `engine_endpoint`. Without `stop`, SIGTERM and SIGINT end it (main thread only).
     `on_bound` is called once doors can connect. Raises EngineError where the endpoint cannot be bound, and where the
-    device fails on everything: the process is then to be ended and started anew.
+    device fails on everything or a step does not end: the process is then to be ended and started anew.
     """
     stop = stop or stop_on_signals()
     engine = Engine(runner, capacity=capacity, max_batch=max_batch, statistics=statistics)
@@ -71,8 +71,10 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
         if on_bound is not None:
             on_bound()
         workers = Workers(engine, runner)
-        _Post(socket, engine, workers, info).run(stop)
-        workers.close()
+        try:
+            _Post(socket, engine, workers, info).run(stop)
+        finally:
+            workers.close()
     finally:
         socket.close(LINGER_MS)
         context.term()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import select
@@ -11,7 +12,21 @@ from collections.abc import Callable
 
 from stream_server.engine.engine import Begun, Engine
 from stream_server.engine.runner import Runner
-from stream_server.engine.stepping import Outcome, advance
+from stream_server.engine.stepping import FAILED, Outcome, advance
+from stream_server.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+STUCK_S = 60.0
+"""A step that takes longer never ends: as long as a door bears an engine's silence."""
+
+LONGEST_PAUSE_S = 1.0
+"""What a pause between two turns counts at most: a machine that slept has no step that does not end."""
+
+CLOSE_S = 5.0
+"""How long `close` waits for steps."""
+
+THREAD_NAME = "step"
 
 
 class Workers:
@@ -26,12 +41,14 @@ class Workers:
         self._runner = runner
         self._clock = clock
         self._free = self._count = runner.workers
+        self._under_way: dict[Begun, float] = {}
+        self._turned, self._awake = clock(), 0.0
         self._asked: queue.SimpleQueue[Begun | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[Begun, Outcome]] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         # Daemons: a step that hangs must not keep the process from ending.
-        self._threads = [threading.Thread(target=self._work, name=f"step-{number}", daemon=True)
+        self._threads = [threading.Thread(target=self._work, name=f"{THREAD_NAME}-{number}", daemon=True)
                          for number in range(self._count if self._count > 1 else 0)]
         for thread in self._threads:
             thread.start()
@@ -47,29 +64,39 @@ class Workers:
 
     def turn(self, now: float) -> bool:
         """Begins what can begin and tells the engine what has ended; False where there was neither. Raises EngineError
-        where the device fails on everything."""
-        moved = False
+        where the device fails on everything, or a step does not end."""
+        moved = self._finish()
+        self._awake += min(now - self._turned, LONGEST_PAUSE_S)
+        self._turned = now
+        if self._under_way and self._awake - min(self._under_way.values()) > STUCK_S:
+            raise EngineError(f"a step has not ended within {STUCK_S:g} s: the device is taken for broken")
         while self.ready and (begun := self._engine.begin(now, self._free)) is not None:
             moved = True
             if not self._threads:
                 self._engine.finish(begun, advance(self._runner, begun.window, begun.rows, self._clock))
                 break
             self._free -= 1
+            self._under_way[begun] = self._awake
             self._asked.put(begun)
-        return self._finish() or moved
+        return moved
 
     def wait(self, seconds: float) -> None:
         """Until a step has ended, `seconds` at most."""
         select.select([self._wake], [], [], max(0.0, seconds))
 
-    def close(self) -> None:
-        """Lets the threads end after the steps that they are in."""
+    def close(self) -> bool:
+        """Lets the threads end after the steps that they are in; False where one has not within a few seconds. The
+        process is then to be left without waiting for it."""
         for _ in self._threads:
             self._asked.put(None)
+        end = time.monotonic() + CLOSE_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
+            return False
         os.close(self._wake)
         os.close(self._waker)
+        return True
 
     def _finish(self) -> bool:
         try:
@@ -79,10 +106,16 @@ class Workers:
         while not self._done.empty():
             begun, outcome = self._done.get()
             self._free += 1
+            del self._under_way[begun]
             self._engine.finish(begun, outcome)
         return True
 
     def _work(self) -> None:
         while (begun := self._asked.get()) is not None:
-            self._done.put((begun, advance(self._runner, begun.window, begun.rows, self._clock)))
+            outcome = Outcome([FAILED] * len(begun.rows), 0.0, failed=True)
+            try:
+                outcome = advance(self._runner, begun.window, begun.rows, self._clock)
+            except BaseException:  # not of the model's: those are answered by `advance`
+                log.exception("a worker's step ended abnormally")
+            self._done.put((begun, outcome))
             os.write(self._waker, b".")

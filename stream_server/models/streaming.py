@@ -49,7 +49,7 @@ class ParaformerRunner:
         self._programs: dict[tuple[Window, int], Program] = {}
         self._tenants: list[Window | None] = [None] * slots
         self._carry = np.zeros((slots, CARRY_SAMPLES), np.int16)
-        self.workers = 1 if self._fixed_shapes else workers
+        self.workers = 1 if self._fixed_shapes else min(workers, slots)
 
     def warm_up(self) -> None:
         """Run every window once, alone and in the largest batch, and capture the graphs. Raises EngineError."""

@@ -79,7 +79,7 @@ def test_wrong_options_are_told(options: tuple[str, ...], told: str, capsys: pyt
 
 
 @pytest.mark.parametrize(("options", "told"), [
-    (("--buckets", "5"), "--buckets 5: with 4 slots a step has at most 4 chunks"),
+    (("--threads", "1", "--buckets", "5"), "--buckets 5: with 4 slots a worker's step has at most 4 chunks"),
     (("--audio", "/nonesuch"), "--audio /nonesuch"),
     (("--threads", "-1"), "--threads '-1'"),
 ])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stream_server.audio.windows import Window
+from stream_server.engine import workers as workers_module
 from stream_server.engine.engine import HOPELESS_BATCHES, Engine
 from stream_server.engine.runner import Row, RowResult
 from stream_server.engine.wire import Abort, Admit, EngineMessage, Recognised, Step
@@ -115,6 +116,53 @@ def test_one_worker_is_the_caller() -> None:
         assert workers.turn(0.0) and len(engine.take_messages()) == 1
         assert not workers.turn(0.0)
     assert runner.threads == {threading.current_thread().name}
+
+
+def test_a_step_that_does_not_end_is_noticed_and_a_machine_that_slept_is_not_blamed() -> None:
+    gate = Event()
+    runner = Gated(2, lambda: gate.wait(LONG_S))
+    with at_work(runner, "a") as (engine, workers):
+        speak(engine, "a")
+        workers.turn(0.0)
+        for now in (0.5, 1.0, 5000.0, 5000.5):
+            assert not workers.turn(now)
+        with pytest.raises(EngineError, match="has not ended within 60 s"):
+            for now in range(100):
+                workers.turn(5001.0 + now)
+        gate.set()
+
+
+def test_a_worker_whose_step_ends_abnormally_steps_again() -> None:
+    class Leaving(Gated):
+        def run(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
+            if rows[0].first:
+                raise SystemExit
+            return super().run(window, rows)
+
+    with at_work(Leaving(2), "a") as (engine, workers):
+        for generation in range(3):
+            speak(engine, "a", generation=generation)
+            workers.turn(0.0)
+            workers.wait(LONG_S)
+            workers.turn(0.0)
+            ((_, message),) = engine.take_messages()
+            assert message.hypothesis.error
+
+
+def test_closing_does_not_wait_for_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "CLOSE_S", 0.1)
+    gate = Event()
+    runner = Gated(2, lambda: gate.wait(LONG_S))
+    engine = Engine(runner)
+    workers = Workers(engine, runner)
+    engine.receive(DOOR, Admit("a"), 0.0)
+    speak(engine, "a")
+    workers.turn(0.0)
+    assert not workers.close()
+    gate.set()
+    for thread in workers._threads:
+        thread.join(LONG_S)
+    assert workers.close()
 
 
 @pytest.mark.parametrize("count", [1, 2])

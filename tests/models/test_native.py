@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -166,17 +166,26 @@ def test_speech_is_said_at_all(int8: Model):
     assert sum(len(result.pieces) for result in said) > 4
 
 
-def test_structures_are_as_large_as_the_compiler_has_them():
-    kernels = library.kernels()
-    for name in ("EncoderLayer", "DecoderLayer", "Past", "Linear", "Norm"):
-        assert ctypes.sizeof(getattr(library, name)) == kernels.stream_size_of(name.encode()), name
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """The library is looked for in the test, and again after it."""
+    library.kernels.cache_clear()
+    yield
+    library.kernels.cache_clear()
 
 
+@pytest.mark.usefixtures("anew")
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [])
-    library.kernels.cache_clear()
-    try:
-        with pytest.raises(SettingsError, match=r"kernels are not built.*g\+\+.*allowed are auto, fp32"):
-            check_int8("cpu")
-    finally:
-        library.kernels.cache_clear()
+    with pytest.raises(SettingsError, match=r"kernels are not built.*g\+\+.*allowed are auto, fp32"):
+        check_int8("cpu")
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize(("name", "other"), [
+    ("_VERSION", 0), ("_SIGNATURES", {"stream_of_another_time": ()}), ("_STRUCTURES", {"Norm": library.Linear}),
+])
+def test_kernels_of_another_time_are_not_called(monkeypatch: pytest.MonkeyPatch, name: str, other: object):
+    monkeypatch.setattr(library, name, {**library._SIGNATURES, **other} if name == "_SIGNATURES" else other)
+    with pytest.raises(SettingsError, match="not those of this version"):
+        check_int8("cpu")

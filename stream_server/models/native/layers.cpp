@@ -42,6 +42,9 @@ static KeysValues past_of(const Past& past, int64_t row, int64_t size) {
 
 extern "C" {
 
+// To be raised with every change of a function's arguments: library.py has it too.
+int64_t stream_version() { return 1; }
+
 // Of a structure, for those who declare it in another language.
 int64_t stream_size_of(const char* name) {
     const std::pair<const char*, size_t> sizes[] = {{"Norm", sizeof(Norm)},

@@ -33,7 +33,11 @@ class Past(Structure):
     _fields_ = [("frames", c_void_p), ("slot_apart", c_int64), ("slots", c_void_p), ("counts", c_void_p)]
 
 
+_VERSION = 1
+"""Of the functions' arguments: a library from another time is not to be called."""
+
 _SIGNATURES = {
+    "stream_version": (),
     "stream_size_of": (c_char_p,),
     "stream_kernels_run_here": (),
     "stream_linear": (POINTER(Norm), POINTER(Linear), c_void_p, c_int64, c_void_p),
@@ -44,6 +48,11 @@ _SIGNATURES = {
     "stream_decoder_layer": (POINTER(DecoderLayer), c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Past), c_void_p,
                              c_int64, c_int64, c_void_p, c_void_p),
 }
+_RESULTS = {"stream_version": c_int64, "stream_size_of": c_int64, "stream_kernels_run_here": c_bool}
+_STRUCTURES = {structure.__name__: structure for structure in (Norm, Linear, EncoderLayer, DecoderLayer, Past)}
+
+_REMEDY = ("install a C++ compiler (Debian and Ubuntu: apt install g++), then ./run_stream.sh or pip install -e . once "
+           "more")
 
 
 @cache
@@ -51,14 +60,18 @@ def kernels() -> ctypes.CDLL:
     """The library. A call holds no lock of Python. Raises OSError, in a line, where it was not built or cannot run."""
     found = [path for suffix in EXTENSION_SUFFIXES if (path := Path(__file__).with_name(f"_layers{suffix}")).is_file()]
     if not found:
-        raise OSError("its kernels are not built: install a C++ compiler (Debian and Ubuntu: apt install g++), then "
-                      "install the server anew")
+        raise OSError(f"its kernels are not built: {_REMEDY}")
     library = ctypes.CDLL(str(found[0]))
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
-    library.stream_kernels_run_here.restype = c_bool
-    library.stream_size_of.restype = c_int64
+    try:
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, _RESULTS.get(name)
+    except AttributeError:
+        raise OSError(f"its kernels are not those of this version: {_REMEDY}") from None
+    sizes = {name: ctypes.sizeof(structure) for name, structure in _STRUCTURES.items()}
+    if library.stream_version() != _VERSION or any(library.stream_size_of(name.encode()) != size
+                                                   for name, size in sizes.items()):
+        raise OSError(f"its kernels are not those of this version: {_REMEDY}")
     if not library.stream_kernels_run_here():
         raise OSError("this needs an x86 processor with AVX2")
     return library
