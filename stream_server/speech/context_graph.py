@@ -147,8 +147,6 @@ class ContextGraph:
     unspellable: tuple[str, ...]
     ends: np.ndarray
     """int32 [S]: the word of `words` that is the state's whole string, -1 where there is none."""
-    shorter: np.ndarray
-    """int32 [S]: the longest proper suffix of the state's string that is a word, as its state; 0 where none is."""
     depth: np.ndarray
     """int32 [S]: tokens of the state's string."""
 
@@ -158,7 +156,7 @@ class ContextGraph:
         while state:
             if self.ends[state] >= 0:
                 found.append((self.words[self.ends[state]], int(self.depth[state])))
-            state = int(self.shorter[state])
+            state = int(self.automaton.fail[state])
         return found
 
     def find(self, tokens: Sequence[int]) -> list[Match]:
@@ -208,12 +206,11 @@ def _breadth_first(children: list[dict[int, int]]) -> tuple[list[int], list[int]
 def _tables(children: list[dict[int, int]], ends: list[int], bonus: list[float], order: list[int], parent: list[int],
             fail: list[int], words: tuple[str, ...], unspellable: tuple[str, ...]) -> ContextGraph:
     count = len(children)
-    depth, shorter = [0] * count, [0] * count
+    depth = [0] * count
     own, credit, within = [0.0] * count, [0.0] * count, [0.0] * count
     for state in order[1:]:
         up, back = parent[state], fail[state]
         depth[state] = depth[up] + 1
-        shorter[state] = back if ends[back] >= 0 else shorter[back]
         # All that lies within this state's string ends within its parent's, or ends here and is a suffix.
         within[state] = within[up] + credit[back]
         if ends[state] >= 0:
@@ -237,8 +234,7 @@ def _tables(children: list[dict[int, int]], ends: list[int], bonus: list[float],
         first=np.cumsum([0, *map(len, children)]), fail=np.array(fail, np.int32),
         pending=np.array(pending), credit=np.array(credit), promise=np.array(promise),
     )
-    return ContextGraph(automaton, words, unspellable, np.array(ends, np.int32), np.array(shorter, np.int32),
-                        np.array(depth, np.int32))
+    return ContextGraph(automaton, words, unspellable, np.array(ends, np.int32), np.array(depth, np.int32))
 
 
 def join(graphs: Sequence[ContextGraph]) -> tuple[Automaton, np.ndarray]:

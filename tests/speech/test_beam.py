@@ -40,6 +40,13 @@ def search(graph, scores: np.ndarray, cuts: tuple[int, ...] = (), **options) -> 
     return texts
 
 
+def reached(graph, tokens: tuple[int, ...]) -> int:
+    state = np.zeros(1, np.int32)
+    for token in tokens:
+        state = graph.automaton.follow(state, np.array([token]))
+    return int(state[0])
+
+
 def total(words: dict, scores: np.ndarray, tokens: tuple[int, ...]) -> float:
     return float(scores[np.arange(len(tokens)), list(tokens)].sum()) + bonus(words, tokens)
 
@@ -89,21 +96,20 @@ def test_cutting_into_hops_changes_nothing(words, seed, length, cutting, width, 
 
 
 @settings(deadline=None)
-@given(words=_words, seed=_seeds, length=st.integers(0, 30), cutting=_seeds, most=st.sampled_from([1, 3, 32]))
-def test_what_is_certain_stays_and_the_rest_is_bounded(words, seed, length, cutting, most) -> None:
+@given(words=_words, seed=_seeds, length=st.integers(0, 20), hop=st.integers(1, 4), most=st.sampled_from([1, 2, 3, 32]))
+def test_what_is_certain_stays_and_the_rest_is_bounded(words, seed, length, hop, most) -> None:
     scores, graph = spoken(seed, length), graph_of(words)
     beams, beam, certain = BeamSearch([graph], most_undecided=most), START, ()
-    hops = np.split(scores, cuts_of(cutting, length))
-    after = []
-    for hop in hops:
-        [step] = beams.advance([0], [beam], [len(hop)], FullScores(hop[None]))
+    for start in range(0, length, hop):
+        new = scores[None, start : start + hop]
+        [step] = beams.advance([0], [beam], [new.shape[1]], FullScores(new))
         certain, beam = certain + tuple(step.certain.tolist()), step.beam
-        after.append(certain)
+        assert len(certain) + len(step.undecided) == min(start + hop, length)
         assert len(step.undecided) <= most and len(beam.states) <= 8
         assert len(beam.states) == 1 or (beam.tokens[:, 0] != beam.tokens[0, 0]).any()
         assert len(set(beam.states.tolist())) == len(beam.states)
-    final = certain + tuple(step.undecided.tolist())
-    assert all(final[: len(before)] == before for before in after)
+        for tokens, state in zip(beam.tokens.tolist(), beam.states, strict=True):
+            assert state == reached(graph, (*certain, *tokens))
 
 
 @settings(deadline=None)
@@ -161,6 +167,26 @@ def test_what_the_top_lacks_cannot_be_chosen_unless_it_is_asked_for() -> None:
     assert step.certain.tolist() == [0]
     [step] = beams.advance([0], [START], [1], TopScores(*top, lambda rows, places, ids: scores[rows, places, ids]))
     assert step.certain.tolist() == [2]
+
+
+def rows_of(*likely: dict[int, float]) -> np.ndarray:
+    """Scores [positions, SIZE] that are -20 where nothing is said."""
+    return np.array([[position.get(token, -20.0) for token in range(SIZE)] for position in likely])
+
+
+def test_a_word_that_ends_with_the_beginning_of_another_goes_on_for_both() -> None:
+    words = {(0, 1): 2.0, (1, 2, 2): 4.0}
+    scores = rows_of({3: 0.0, 0: -3.0}, {3: 0.0, 1: -6.0}, {2: 0.0}, {2: 0.0})
+    assert search(graph_of(words), scores, (1, 2, 3))[-1] == (0, 1, 2, 2)
+
+
+def test_beyond_the_most_undecided_the_best_decides() -> None:
+    graph, scores = graph_of({(0, 1, 2): 3.0}), rows_of({3: 0.0, 0: -1.0}, {1: 0.0}, {2: 0.0})
+    assert search(graph, scores, (1, 2), most_undecided=2)[-1] == (0, 1, 2)
+    assert search(graph, scores, (1, 2), most_undecided=1)[-1] == (3, 1, 2)
+    beams = BeamSearch([graph], most_undecided=1)
+    [step] = beams.advance([0], [START], [2], FullScores(scores[None, :2]))
+    assert step.certain.tolist() == [3, 1] and step.beam.states.tolist() == [0]
 
 
 def test_impossible_tokens_are_not_made_possible() -> None:
