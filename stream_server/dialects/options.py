@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stream_server.audio.windows import wish_from_triple
-from stream_server.dialects import hotwords, ranges
+from stream_server.dialects import ranges
 from stream_server.errors import ClientError
 from stream_server.session.messages import Encoding, Start
+from stream_server.speech.hotwords import EMPTY, HotwordList, from_funasr
 
 Mode = Literal["online", "offline", "2pass"]
 
@@ -32,7 +33,7 @@ class Options:
     chunk_size: list[int] | None = None
     encoder_look_back: int | None = None
     decoder_look_back: int | None = None
-    hotwords: dict[str, float] = field(default_factory=dict)
+    hotwords: HotwordList = EMPTY
     ours: dict[str, object] = field(default_factory=dict)
     """Options that only this server has, under the names of the native dialect."""
 
@@ -57,7 +58,7 @@ def updated(options: Options, said: dict[str, object]) -> Options:
     """
     readers = {
         "mode": _mode, "wav_name": _wav_name, "wav_format": _wav_format, "audio_fs": _audio_fs,
-        "chunk_size": _chunk_size, "hotwords": hotwords.parse,
+        "chunk_size": _chunk_size, "hotwords": from_funasr,
     }
     changes = {name: read(said[name]) for name, read in readers.items() if said.get(name) is not None}
     for name, ours in (("encoder_chunk_look_back", "encoder_look_back"),

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_server.dialects import hotwords
 from stream_server.dialects.funasr import FunasrDialect
 from stream_server.dialects.options import Options, updated
 from stream_server.errors import ClientError
 from stream_server.session.messages import Start
+from stream_server.speech.hotwords import HotwordList
 from tests.dialects.conversation import Conversation
 
 
@@ -53,7 +53,8 @@ def test_configurations(said: dict, expected: Start) -> None:
     ({"audio_fs": 7}, "audio_fs"), ({"audio_fs": "fast"}, "audio_fs"), ({"audio_fs": True}, "audio_fs"),
     ({"audio_fs": 1e300}, "audio_fs"), ({"wav_name": ["a"]}, "wav_name"), ({"wav_name": "x" * 600}, "wav_name"),
     ({"wav_format": 7}, "wav_format"), ({"vad": "silero"}, "vad"), ({"end_silence_ms": -1}, "end_silence_ms"),
-    ({"end_silence_ms": 0.5}, "end_silence_ms"),
+    ({"end_silence_ms": 0.5}, "end_silence_ms"), ({"hotwords": "http://127.0.0.1/words.txt"}, "hotwords"),
+    ({"hotwords": '{"阿里巴巴": 200}'}, "hotwords"),
 ])
 def test_what_cannot_be_understood_is_named(said: dict, field: str) -> None:
     dialect = FunasrDialect()
@@ -69,23 +70,12 @@ def test_malformed_text(text: str) -> None:
         FunasrDialect().receive_text(text)
 
 
-@pytest.mark.parametrize(("written", "words"), [
-    ("", {}), ("{}", {}), (None, {}), (17, {}), ("[]", {}),
-    ('{"阿里巴巴":20,"hello world":40}', {"阿里巴巴": 20, "hello world": 40}),
-    ({"阿里巴巴": 20}, {"阿里巴巴": 20}),
-    ('{"阿里巴巴":"20","达摩院":"x"}', {"阿里巴巴": 20, "达摩院": 20}),
-    ("阿里巴巴 达摩院", {"阿里巴巴": 20, "达摩院": 20}),
-    ("阿里巴巴,hello world", {"阿里巴巴": 20, "hello world": 20}),
-    ("阿里巴巴，达摩院", {"阿里巴巴": 20, "达摩院": 20}),
-    ("阿里巴巴 30\nhello world 40\n", {"阿里巴巴": 30, "hello world": 40}),
-    (["阿里巴巴", 7, "达摩院"], {"阿里巴巴": 20, "达摩院": 20}),
-    ('["阿里巴巴"]', {"阿里巴巴": 20}),
-    ("{not json", {"{not": 20, "json": 20}),
-    ("http://127.0.0.1/words.txt", {"http://127.0.0.1/words.txt": 20}),
-])
-def test_hotwords_however_written(written: object, words: dict) -> None:
-    assert hotwords.parse(written) == words
-    assert updated(Options(), {"hotwords": written}).hotwords == words
+def test_hotwords_are_read_and_stay_until_others_come() -> None:
+    words = HotwordList.of([("阿里巴巴", 20), ("hello world", 40)])
+    first = updated(Options(), {"hotwords": '{"阿里巴巴":20,"hello world":"40"}'})
+    second = updated(first, {"hotwords": None, "wav_name": "b"})
+    assert (first.hotwords, second.hotwords) == (words, words)
+    assert updated(second, {"hotwords": ""}).hotwords == HotwordList()
 
 
 def test_what_is_not_said_again_stays() -> None:
