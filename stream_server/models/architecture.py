@@ -12,6 +12,9 @@ MEL_BINS = 80
 STACKED = 7
 """Fbank frames that low frame rate (LFR) stacks into one; it then advances by 6."""
 
+UNSPOKEN = 3
+"""Ids below are `<blank>`, `<s>` and `</s>`, in every vocabulary of the family; FunASR drops them too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
