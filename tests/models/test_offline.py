@@ -203,6 +203,19 @@ def test_where_nothing_fires_nothing_is_said(segments: list[np.ndarray]):
     assert OfflineReference(network).recognise(segments[0]).all_ids == []
 
 
+@torch.inference_mode()
+def test_what_is_not_a_number_stays_in_its_row(network: OfflineParaformer, segments: list[np.ndarray]):
+    sound = segments_of([segments[0], segments[2]])
+    broken = dataclasses.replace(sound, samples=sound.samples.float())
+    broken.samples[1, 20_000] = torch.nan
+    heard, whole = network.hear(broken), network.hear(sound)
+    assert heard.finite.tolist() == [True, False]
+    words_ = [vectors(network, words(60)), vectors(network, words(10))]
+    count = int(whole.tokens.count[0])
+    said = network.say(heard, count, words_)[0], network.say(whole, count, words_)[0]
+    assert torch.equal(*said) and count > 3
+
+
 def test_a_words_vector_does_not_depend_on_the_others(network: OfflineParaformer):
     list_ = words(30)
     together = network.encode_words(list_)
