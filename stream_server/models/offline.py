@@ -82,7 +82,10 @@ def frames_of(samples: int) -> int:
 
 
 def segments_of(samples: Sequence[np.ndarray], device: str | torch.device = "cpu") -> Segments:
-    """Segments of int16 samples side by side. Raises ValueError where one gives no frame."""
+    """Segments of int16 samples side by side. Raises ValueError where one is of another kind or gives no frame."""
+    for index, row in enumerate(samples):
+        if row.dtype != np.int16 or row.ndim != 1:
+            raise ValueError(f"segment {index} is {row.dtype} of {row.ndim} dimensions; needed int16 of 1")
     frames = [frames_of(len(row)) for row in samples]
     if not all(frames):
         raise ValueError(f"segment {frames.index(0)} is {len(samples[frames.index(0)])} samples; needed 400 or more")
@@ -182,9 +185,12 @@ class OfflineParaformer(nn.Module):
     ) -> list[Recognised]:
         """Each segment of int16 samples at 16 kHz, with its hotwords from `encode_words`, or None, in one pass.
 
-        A segment under 25 ms has nothing to recognise.
+        A segment under 25 ms has nothing to recognise. Raises ValueError where a segment is not of int16, or hotwords
+        are given for more or fewer segments than there are.
         """
         words = [None] * len(samples) if words is None else words
+        if len(words) != len(samples):
+            raise ValueError(f"hotwords for {len(words)} segments; needed those of {len(samples)}, or None for each")
         results = [Recognised()] * len(samples)
         rows = [row for row, samples_ in enumerate(samples) if frames_of(len(samples_))]
         if not rows:

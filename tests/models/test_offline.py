@@ -225,6 +225,19 @@ def test_a_words_vector_does_not_depend_on_the_others(network: OfflineParaformer
     torch.testing.assert_close(together[-1:], network.encode_words([]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("samples", "kind"), [
+    (np.zeros(800), "float64 of 1"), (np.zeros((800, 1), np.int16), "int16 of 2"),
+])
+def test_what_is_no_segment_is_refused(samples: np.ndarray, kind: str):
+    with pytest.raises(ValueError, match=f"segment 1 is {kind} dimensions; needed int16 of 1"):
+        segments_of([np.zeros(800, np.int16), samples])
+
+
+def test_hotwords_are_those_of_the_segments(network: OfflineParaformer):
+    with pytest.raises(ValueError, match="hotwords for 1 segments; needed those of 2"):
+        network.recognise([np.zeros(800, np.int16)] * 2, [None])
+
+
 @pytest.mark.parametrize("word", [[], [8404], [5, -1]])
 def test_what_is_no_hotword_is_refused(network: OfflineParaformer, word: list[int]):
     with pytest.raises(ValueError, match="needed ids from 0 to 8403"):
