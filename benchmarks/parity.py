@@ -27,8 +27,9 @@ import torch
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row
 from stream_server.models.architecture import PARAFORMER_LARGE
-from stream_server.models.checkpoint import DEMO, FILES, Model, load, random_model
+from stream_server.models.checkpoint import DEMO, Model, load, random_model
 from stream_server.models.devices import DTYPES
+from stream_server.models.hub_files import FILES
 from stream_server.models.streaming import ParaformerRunner
 from tests.support import recordings
 from tests.support.parity import Recorded, Tally, compare_alone, compare_together, listen

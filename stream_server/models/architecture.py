@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stream_server.errors import ModelError
+from stream_server.models.hub_config import REQUIRED, check_fixed, fraction, value, whole_number
 
 MEL_BINS = 80
 STACKED = 7
 """Fbank frames that low frame rate (LFR) stacks into one; it then advances by 6."""
+
+UNSPOKEN = 3
+"""Ids below are `<blank>`, `<s>` and `</s>`, in every vocabulary of the family; FunASR drops them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,17 @@ class Architecture:
 
 PARAFORMER_LARGE = Architecture()
 
+FRONTEND = {
+    "frontend_conf.fs": 16000,
+    "frontend_conf.window": "hamming",
+    "frontend_conf.n_mels": MEL_BINS,
+    "frontend_conf.frame_length": 25,
+    "frontend_conf.frame_shift": 10,
+    "frontend_conf.lfr_m": STACKED,
+    "frontend_conf.lfr_n": 6,
+}
+"""The frontend of every model of the family; the code has no other."""
+
 _FIXED = {
     "model": "ParaformerStreaming",
     "encoder": "SANMEncoderChunkOpt",
@@ -54,18 +69,12 @@ _FIXED = {
     "predictor_conf.threshold": 1.0,
     "predictor_conf.l_order": 1,
     "predictor_conf.r_order": 1,
-    "frontend_conf.fs": 16000,
-    "frontend_conf.window": "hamming",
-    "frontend_conf.n_mels": MEL_BINS,
-    "frontend_conf.frame_length": 25,
-    "frontend_conf.frame_shift": 10,
-    "frontend_conf.lfr_m": STACKED,
-    "frontend_conf.lfr_n": 6,
+    **FRONTEND,
 }
 """What the code takes for granted. The published models of this family have no other values; anything else is
 refused, since it would be computed wrongly rather than not at all."""
 
-_OPTIONAL = {
+DEFAULTS = {
     "encoder_conf.selfattention_layer_type": "sanm",
     "encoder_conf.normalize_before": True,
     "encoder_conf.sanm_shfit": 0,
@@ -84,12 +93,23 @@ def architecture_from_config(config: Mapping[str, object], vocabulary: int, sour
 
     Raises ModelError where the model is of another kind or a value is not one that this code computes.
     """
-    for path, needed in _FIXED.items():
-        found = _value(config, path, source, _OPTIONAL.get(path, _REQUIRED))
-        if found != needed:
-            raise ModelError(f"{source}: {path} is {found!r}; needed {needed!r} (a streaming Paraformer)")
+    check_fixed(config, _FIXED, DEFAULTS, source, "a streaming Paraformer")
+    sizes = read_sizes(config, source)
+    # A memory block shifted by half its length looks back only; any other would need tokens yet to come.
+    check_decoder(config, sizes, (sizes["kernel"] - 1) // 2, source)
+    return Architecture(
+        **sizes,
+        vocabulary=vocabulary,
+        tail_threshold=fraction(config, "predictor_conf.tail_threshold", source, 0.0),
+        smooth_factor=fraction(config, "predictor_conf.smooth_factor", source, 1.0),
+        noise_threshold=fraction(config, "predictor_conf.noise_threshold", source, 0.0),
+    )
+
+
+def read_sizes(config: Mapping[str, object], source: str) -> dict[str, int]:
+    """Sizes of encoder and decoder by the names of Architecture's fields; heads divide what they share."""
     sizes = {
-        name: _number(config, path, source)
+        name: whole_number(config, path, source)
         for name, path in (
             ("size", "encoder_conf.output_size"),
             ("encoder_heads", "encoder_conf.attention_heads"),
@@ -101,57 +121,23 @@ def architecture_from_config(config: Mapping[str, object], vocabulary: int, sour
             ("kernel", "encoder_conf.kernel_size"),
         )
     }
-    _check_decoder(config, sizes, source)
-    return Architecture(
-        **sizes,
-        vocabulary=vocabulary,
-        tail_threshold=_fraction(config, "predictor_conf.tail_threshold", source, 0.0),
-        smooth_factor=_fraction(config, "predictor_conf.smooth_factor", source, 1.0),
-        noise_threshold=_fraction(config, "predictor_conf.noise_threshold", source, 0.0),
-    )
-
-
-def _check_decoder(config: Mapping[str, object], sizes: Mapping[str, int], source: str) -> None:
-    for path, needed in (
-        ("decoder_conf.kernel_size", sizes["kernel"]),
-        # A memory block shifted by half its length looks back only; any other would need tokens yet to come.
-        ("decoder_conf.sanm_shfit", (sizes["kernel"] - 1) // 2),
-        # Layers without cross-attention look ahead, and FunASR's streaming caches them wrongly.
-        ("decoder_conf.num_blocks", sizes["decoder_layers"]),
-        ("predictor_conf.idim", sizes["size"]),
-    ):
-        found = _value(config, path, source)
-        if found != needed:
-            raise ModelError(f"{source}: {path} is {found!r}; needed {needed} with this model's other sizes")
     for heads in ("encoder_heads", "decoder_heads"):
         if sizes["size"] % sizes[heads]:
             raise ModelError(f"{source}: {heads} is {sizes[heads]}; needed a divisor of output_size {sizes['size']}")
+    if sizes["kernel"] % 2 == 0:
+        raise ModelError(f"{source}: encoder_conf.kernel_size is {sizes['kernel']}; needed an odd number")
+    return sizes
 
 
-_REQUIRED = object()
-
-
-def _value(config: Mapping[str, object], path: str, source: str, default: object = _REQUIRED) -> object:
-    found: object = config
-    for name in path.split("."):
-        if not isinstance(found, Mapping) or name not in found:
-            if default is _REQUIRED:
-                raise ModelError(f"{source}: {path} is missing; needed a streaming Paraformer's configuration")
-            return default
-        found = found[name]
-    return found
-
-
-def _number(config: Mapping[str, object], path: str, source: str) -> int:
-    found = _value(config, path, source)
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise ModelError(f"{source}: {path} is {found!r}; needed a whole number from 1")
-    return found
-
-
-def _fraction(config: Mapping[str, object], path: str, source: str, default: float) -> float:
-    found = _value(config, path, source, default)
-    # Beyond 1 a frame could fire twice, which FunASR's loop does not do either.
-    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= 1:
-        raise ModelError(f"{source}: {path} is {found!r}; needed a number from 0 to 1")
-    return float(found)
+def check_decoder(config: Mapping[str, object], sizes: Mapping[str, int], shift: int, source: str) -> None:
+    """That decoder and predictor fit the other sizes; `shift` is that of the decoder's memory blocks."""
+    for path, needed, default in (
+        ("decoder_conf.kernel_size", sizes["kernel"], REQUIRED),
+        ("decoder_conf.sanm_shfit", shift, 0),
+        # Layers without cross-attention would look ahead in a stream, and no published model has them.
+        ("decoder_conf.num_blocks", sizes["decoder_layers"], REQUIRED),
+        ("predictor_conf.idim", sizes["size"], REQUIRED),
+    ):
+        found = value(config, path, source, default)
+        if found != needed:
+            raise ModelError(f"{source}: {path} is {found!r}; needed {needed} with this model's other sizes")

@@ -34,6 +34,15 @@ def attend(query: Tensor, keys_values: Tensor, visible: Tensor, heads: int) -> T
     return attended.transpose(1, 2).reshape(batch, -1, size)
 
 
+def attention_weights(query: Tensor, keys_values: Tensor, visible: Tensor, heads: int) -> Tensor:
+    """How much each query of `attend` looks at each key, [B, heads, Q, K] in fp32; summed over keys, one."""
+    batch, _, size = query.shape
+    q = query.view(batch, -1, heads, size // heads).transpose(1, 2)
+    k = keys_values[..., :size].view(batch, -1, heads, size // heads).permute(0, 2, 3, 1)
+    scores = (q @ k).float() * (size // heads) ** -0.5
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1)
+
+
 def remember(block: nn.Conv1d, frames: Tensor) -> Tensor:
     """The memory block of SAN-M (arXiv 2006.01713): a filter over time for each channel, [B, T, D].
 

@@ -1,14 +1,10 @@
 """Models from disk, from the hub, or made up.
 
-A model is a directory in the layout of FunASR's hubs: `config.yaml`, `model.pt`, `am.mvn` and `tokens.json`. Its
-weights are read memory-mapped and as tensors only: code pickled into a `model.pt` is never run.
+A model is a directory in the layout of FunASR's hubs; see `hub_files`.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +16,23 @@ from stream_server.errors import ModelError
 from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, architecture_from_config
 from stream_server.models.frontend import Frontend
 from stream_server.models.hub import HUB_IDS, download, looks_like_hub_id
+from stream_server.models.hub_files import (
+    ALWAYS_FP32,
+    check_files,
+    check_tensors,
+    read_cmvn,
+    read_config,
+    read_tensors,
+    read_vocabulary,
+)
 from stream_server.models.paraformer import Paraformer
 from stream_server.models.quantised import quantise
 from stream_server.models.random_weights import random_tensors, synthetic_vocabulary
 
 DEMO = Path(__file__).parent.parent / "data" / "demo"
-FILES = ("config.yaml", "model.pt", "am.mvn", "tokens.json")
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 _UNUSED = ("decoder.embed.", "ctc.", "criterion")
 """Parameters that only training uses: a checkpoint may have them."""
-
-_ALWAYS_FP32 = re.compile(r"predictor\.|.*norm")
-"""CIF decides when tokens fire, and norms bring sums along the layers back to one: both lose most from rounding, and
-are too small to be slow."""
 
 _RANDOM_SEED = 20061712
 _RANDOM_SHIFT, _RANDOM_SCALE = -13.0, 0.15
@@ -66,14 +65,12 @@ def load(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") ->
 
 def load_directory(directory: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
     """A model in FunASR's hub layout. Raises ModelError: which file, what was found, what is needed."""
-    missing = [name for name in FILES if not (directory / name).is_file()]
-    if missing:
-        raise ModelError(f"{directory}: {', '.join(missing)} missing; needed {', '.join(FILES)}")
-    vocabulary = _read_vocabulary(directory / "tokens.json")
-    config = _read_config(directory / "config.yaml")
+    check_files(directory)
+    vocabulary = read_vocabulary(directory / "tokens.json")
+    config = read_config(directory / "config.yaml")
     architecture = architecture_from_config(config, len(vocabulary), str(directory / "config.yaml"))
-    shift, scale = _read_cmvn(directory / "am.mvn", architecture.features)
-    tensors = _read_tensors(directory / "model.pt")
+    shift, scale = read_cmvn(directory / "am.mvn", architecture.features)
+    tensors = read_tensors(directory / "model.pt")
     return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
 
 
@@ -113,10 +110,10 @@ def _assemble(
     network = _empty(architecture)
     computed = torch.float32 if dtype == torch.int8 else dtype
     wanted = dict(network.named_parameters())
-    _check_tensors(wanted, tensors, source)
+    check_tensors(wanted, tensors, _UNUSED, source)
     # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
     converted = {
-        name: tensors[name].to(device, torch.float32 if _ALWAYS_FP32.match(name) else computed) for name in wanted
+        name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else computed) for name in wanted
     }
     network.load_state_dict(converted, assign=True)
     del converted
@@ -128,88 +125,3 @@ def _assemble(
         rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
         network.load_state_dict(rest, assign=True)
     return Model(network, vocabulary, computed, device)
-
-
-def _check_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ModelError(f"{source}: tensor {missing[0]} missing{_and_more(missing)}; needed by config.yaml")
-    unknown = [name for name in found if name not in wanted and not name.startswith(_UNUSED)]
-    if unknown:
-        raise ModelError(f"{source}: tensor {unknown[0]} unknown{_and_more(unknown)}; needed only those of config.yaml")
-    for name, parameter in wanted.items():
-        if found[name].shape != parameter.shape:
-            shapes = f"is {list(found[name].shape)}; needed {list(parameter.shape)}"
-            raise ModelError(f"{source}: tensor {name} {shapes} by config.yaml and tokens.json")
-        if not found[name].is_floating_point():
-            raise ModelError(f"{source}: tensor {name} is {found[name].dtype}; needed floating point")
-
-
-def _and_more(names: list[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _read_tensors(path: Path) -> Mapping[str, Tensor]:
-    try:
-        found = _torch_load(path)
-    except pickle.UnpicklingError as error:
-        raise ModelError(f"{path}: holds more than tensors ({_line(error)}); needed a state dict") from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({_line(error)}); needed a PyTorch state dict") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise ModelError(f"{path}: holds a {type(found).__name__} of other things; needed a state dict of tensors")
-    return found
-
-
-def _torch_load(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except RuntimeError:
-        # Files from before PyTorch 1.6 are no archives and cannot be mapped.
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_vocabulary(path: Path) -> list[str]:
-    try:
-        tokens = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: no JSON ({_line(error)}); needed a list of tokens") from error
-    if not isinstance(tokens, list) or len(tokens) < 4 or not all(isinstance(token, str) for token in tokens):
-        raise ModelError(f"{path}: holds a {type(tokens).__name__}; needed a list of 4 tokens or more, all strings")
-    return tokens
-
-
-def _read_config(path: Path) -> Mapping[str, object]:
-    import yaml
-
-    try:
-        config = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ModelError(f"{path}: no YAML ({_line(error)}); needed a streaming Paraformer's configuration") from error
-    if not isinstance(config, Mapping):
-        raise ModelError(f"{path}: holds a {type(config).__name__}; needed a streaming Paraformer's configuration")
-    return config
-
-
-def _read_cmvn(path: Path, size: int) -> tuple[Tensor, Tensor]:
-    """Shift and scale from Kaldi's text format for a network of an `<AddShift>` and a `<Rescale>` layer."""
-    text = path.read_text("utf-8", errors="replace")
-    vectors = []
-    for layer in ("<AddShift>", "<Rescale>"):
-        found = re.search(layer + r"[^\[]*\[([^\]]*)\]", text)
-        try:
-            vector = torch.tensor([float(number) for number in found[1].split()] if found else [])
-        except ValueError as error:
-            raise ModelError(f"{path}: {layer} holds no numbers ({_line(error)}); needed {size}") from error
-        if len(vector) != size or not vector.isfinite().all():
-            raise ModelError(f"{path}: {layer} holds {len(vector)} numbers; needed {size}, all finite")
-        vectors.append(vector)
-    return vectors[0], vectors[1]
-
-
-def _line(error: Exception) -> str:
-    """The gist of an error: PyTorch's and YAML's go on for pages."""
-    return " ".join(str(error).split(". ")[0].split())[:160]

@@ -1,6 +1,7 @@
-"""The decoder: all tokens of a step at once, from their embeddings, the window and what was heard and said before.
+"""The decoder: all tokens of a step at once, from their embeddings, the window and what was heard and said before; or
+all tokens of a whole segment.
 
-Paraformer, arXiv 2206.08317. Equals FunASR's `ParaformerSANMDecoder.forward_chunk`
+Paraformer, arXiv 2206.08317. Equals FunASR's `ParaformerSANMDecoder.forward_chunk` and `.forward`
 (funasr/models/paraformer/decoder.py) for any number of rows; parameters bear its names.
 """
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stream_server.models.architecture import Architecture
-from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
+from stream_server.models.attention import LayerNorm, attend, attention_weights, remember, visible_keys
 from stream_server.models.caches import RingStep, Writes
 
 
@@ -43,6 +44,10 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         return self.linear_out(attend(self.linear_q(x), keys_values, visible, self.heads))
 
+    def weights(self, x: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
+        """How much each of `x` looks at each key, [B, heads, N, K]."""
+        return attention_weights(self.linear_q(x), keys_values, visible, self.heads)
+
 
 class DecoderLayer(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
@@ -58,12 +63,31 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The tokens [B, N, D], the memory block's inputs [B, 10 + N, D], the window's keys and values [B, W, 2 D]."""
         dtype = memory.dtype
-        said = self.norm2(self.feed_forward(self.norm1(x, dtype)), dtype)
+        said = self._said(x, dtype)
         recent = torch.cat((history, said), 1)
         x = x + said + remember(self.self_attn.fsmn_block, recent)
         keys_values = self.src_attn.linear_k_v(memory)
         x = x + self.src_attn(self.norm3(x, dtype), torch.cat((past, keys_values), 1), visible)
         return x, recent, keys_values
+
+    def whole(self, x: Tensor, spoken: Tensor, memory: Tensor, visible: Tensor) -> Tensor:
+        """The tokens [B, N, D] of a whole segment, there where `spoken` [B, N, 1]; `memory` [B, T, D]."""
+        x = self._among_neighbours(x, spoken, memory.dtype)
+        return x + self.src_attn(self.norm3(x, memory.dtype), self.src_attn.linear_k_v(memory), visible)
+
+    def weights(self, x: Tensor, spoken: Tensor, memory: Tensor, visible: Tensor) -> Tensor:
+        """What the tokens of `whole` would look at, [B, heads, N, T]."""
+        x = self._among_neighbours(x, spoken, memory.dtype)
+        return self.src_attn.weights(self.norm3(x, memory.dtype), self.src_attn.linear_k_v(memory), visible)
+
+    def _said(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.norm2(self.feed_forward(self.norm1(x, dtype)), dtype)
+
+    def _among_neighbours(self, x: Tensor, spoken: Tensor, dtype: torch.dtype) -> Tensor:
+        """A whole segment's tokens after the memory block, which looks to both sides."""
+        said = self._said(x, dtype) * spoken
+        context = self.self_attn.fsmn_block.kernel_size[0] // 2
+        return x + said + remember(self.self_attn.fsmn_block, F.pad(said, (0, 0, context, context)))
 
 
 class LastLayer(nn.Module):
@@ -106,12 +130,15 @@ class History:
 
 
 class Decoder(nn.Module):
-    def __init__(self, architecture: Architecture) -> None:
+    """With `scores` false it has no layer for them: what it finds is its hidden state."""
+
+    def __init__(self, architecture: Architecture, *, scores: bool = True) -> None:
         super().__init__()
         self.decoders = nn.ModuleList([DecoderLayer(architecture) for _ in range(architecture.decoder_layers)])
         self.decoders3 = nn.ModuleList([LastLayer(architecture)])
         self.after_norm = LayerNorm(architecture.size)
-        self.output_layer = nn.Linear(architecture.size, architecture.vocabulary)
+        if scores:
+            self.output_layer = nn.Linear(architecture.size, architecture.vocabulary)
 
     def forward(
         self, tokens: Tensor, memory: Tensor, inside: Tensor, history: History, ring: RingStep, kept: int
@@ -128,3 +155,23 @@ class Decoder(nn.Module):
             history.write(index, recent)
             ring.write(index, keys_values[:, keys_values.shape[1] - kept :])
         return self.output_layer(self.after_norm(self.decoders3[0](x, memory.dtype), memory.dtype))
+
+    def whole(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor) -> Tensor:
+        """The hidden state [B, N, D] in fp32, before scores, of a whole segment's `tokens` [B, N, D].
+
+        A row has a token where `spoken` [B, N]; `memory` [B, T, D], in the model's dtype, is there where `inside`
+        [B, T].
+        """
+        spoken, visible = spoken[..., None].to(memory.dtype), visible_keys(inside)
+        x = tokens
+        for layer in self.decoders:
+            x = layer.whole(x, spoken, memory, visible)
+        return self.after_norm(self.decoders3[0](x, memory.dtype))
+
+    def weights(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor, layer: int) -> Tensor:
+        """What the tokens of `whole` look at in its layer `layer`, counted from one, [B, heads, N, T] in fp32."""
+        spoken, visible = spoken[..., None].to(memory.dtype), visible_keys(inside)
+        x = tokens
+        for before in self.decoders[: layer - 1]:
+            x = before.whole(x, spoken, memory, visible)
+        return self.decoders[layer - 1].weights(x, spoken, memory, visible)

@@ -1,7 +1,9 @@
-"""The streaming encoder: attention with a memory block over one window, and keys and values of earlier hops.
+"""The encoder: attention with a memory block over one window, and keys and values of earlier hops; or over a whole
+segment at once.
 
 SAN-M, arXiv 2006.01713; in chunks, arXiv 2006.01712. Equals FunASR's `SANMEncoderChunkOpt.forward_chunk`
-(funasr/models/scama/encoder.py) for any number of rows; parameters bear its names.
+(funasr/models/scama/encoder.py) and `SANMEncoder.forward` (funasr/models/sanm/encoder.py) for any number of rows;
+parameters bear their names.
 """
 
 from __future__ import annotations
@@ -104,4 +106,17 @@ class Encoder(nn.Module):
         for index, layer in enumerate((*self.encoders0, *self.encoders)):
             x, keys_values = layer(x, ring.read(index), inside, visible)
             ring.write(index, keys_values[:, :hop])
+        return self.after_norm(x) * inside
+
+    def whole(self, features: Tensor, inside: Tensor, dtype: torch.dtype) -> Tensor:
+        """The output [B, T, D] in fp32, zero outside `inside` [B, T], where every frame sees all of its row.
+
+        `features` [B, T, 560] are not yet placed; matrices are computed in `dtype`, that of the weights.
+        """
+        x = self.place(features, torch.zeros(len(features), dtype=torch.long, device=features.device))
+        past = features.new_empty(len(features), 0, 2 * self.after_norm.normalized_shape[0], dtype=dtype)
+        visible = visible_keys(inside)
+        inside = inside[..., None].to(dtype)
+        for layer in (*self.encoders0, *self.encoders):
+            x, _ = layer(x, past, inside, visible)
         return self.after_norm(x) * inside

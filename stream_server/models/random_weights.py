@@ -11,12 +11,19 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stream_server.models.offline_architecture import OfflineArchitecture
+
 SPECIALS = ("<blank>", "<s>", "</s>")
 UNKNOWN = "<unk>"
 
 _FIRING_SPREAD = 12.2
 _FIRING_BIAS = -2.15
 _SCORE_SPREAD = 20.0
+_ONSET_SPREAD = 60.0
+_WORD_SPREAD = 20.0
+_WORD_MEMORY_SPREAD = 4.0
+_WORD_LOOK_SPREAD, _WORD_SEEN_SPREAD = 4.0, 8.0
+_NO_WORD_BIAS = 55.0
 
 
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -43,3 +50,22 @@ def synthetic_vocabulary(size: int) -> list[str]:
     """Tokens where there is no token list: consecutive Chinese characters between the usual special tokens."""
     characters = [chr(0x4E00 + index) for index in range(size - len(SPECIALS) - 1)]
     return [*SPECIALS, *characters, UNKNOWN]
+
+
+def random_offline_tensors(network: nn.Module, architecture: OfflineArchitecture, seed: int) -> dict[str, Tensor]:
+    """The same for an offline model; hotwords are found in about every other token."""
+    tensors = random_tensors(network, seed)
+    if architecture.onsets:
+        tensors["predictor.cif_output2.weight"] *= _ONSET_SPREAD
+    if architecture.bias:
+        tensors["decoder.embed.0.weight"] *= _WORD_SPREAD
+        tensors["hotword_output_layer.weight"] *= _SCORE_SPREAD
+        tensors["hotword_output_layer.bias"][architecture.bias.no_bias] = _NO_WORD_BIAS
+        for name, tensor in tensors.items():
+            if name.startswith("bias_encoder.weight"):
+                tensor *= _WORD_MEMORY_SPREAD
+            elif name.startswith("seaco_decoder.") and name.endswith("linear_q.weight"):
+                tensor *= _WORD_LOOK_SPREAD
+            elif name.startswith("seaco_decoder.") and name.endswith("linear_k_v.weight"):
+                tensor *= _WORD_SEEN_SPREAD
+    return tensors

@@ -11,14 +11,12 @@ from torch import Tensor
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, RowResult, batch_sizes
 from stream_server.errors import EngineError
+from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.caches import Caches, Writes
 from stream_server.models.checkpoint import Model
 from stream_server.models.frontend import CARRY_SAMPLES, fbank_frames, stacked_frames
 from stream_server.models.paraformer import Batch
 from stream_server.models.program import Program, pack
-
-_UNSPOKEN = 3
-"""Ids below are `<blank>`, `<s>` and `</s>`; FunASR drops them too."""
 
 MOST_ROWS = {"cuda": 1024, "cpu": 32}
 """Rows of a step beyond which a device gains nothing."""
@@ -150,7 +148,7 @@ class ParaformerRunner:
         if not fine:
             return RowResult(error="the model's numbers overflowed")
         ids, frames = packed[2 : 2 + room], packed[2 + room :]
-        said = [(ids[i], frames[i]) for i in range(min(count, room)) if ids[i] >= _UNSPOKEN]
+        said = [(ids[i], frames[i]) for i in range(min(count, room)) if ids[i] >= UNSPOKEN]
         return RowResult([self.vocabulary[id_] for id_, _ in said], [frame for _, frame in said])
 
     def _fill(self, window: Window, rows: Sequence[Row], samples: np.ndarray, numbers: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from stream_server.errors import ModelError, SettingsError
-from stream_server.models import checkpoint, hub
+from stream_server.models import hub, hub_files
 from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, architecture_from_config
 from stream_server.models.checkpoint import load, load_directory, random_model
 from stream_server.models.devices import choose_device, choose_dtype
@@ -74,13 +74,13 @@ def test_weights_are_converted_but_for_what_loses_most(directory: Path, dtype: t
 
 def test_fp32_weights_stay_mapped(directory: Path, monkeypatch: pytest.MonkeyPatch):
     read = {}
-    monkeypatch.setattr(checkpoint, "_torch_load", lambda path: read.setdefault("weights", original(path)))
+    monkeypatch.setattr(hub_files, "_torch_load", lambda path: read.setdefault("weights", original(path)))
     network = load_directory(directory).network
     name = "encoder.encoders.0.feed_forward.w_1.weight"
     assert network.get_parameter(name).data_ptr() == read["weights"][name].data_ptr()
 
 
-original = checkpoint._torch_load
+original = hub_files._torch_load
 
 
 def test_the_published_configuration_is_the_default_architecture(speech: None):
@@ -88,7 +88,7 @@ def test_the_published_configuration_is_the_default_architecture(speech: None):
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     vocabulary = json.loads((folder / "tokens.json").read_text("utf-8"))
     assert architecture_from_config(config, len(vocabulary), "config.yaml") == PARAFORMER_LARGE
-    shift, scale = checkpoint._read_cmvn(folder / "am.mvn", 560)
+    shift, scale = hub_files.read_cmvn(folder / "am.mvn", 560)
     assert shift[0] == pytest.approx(-8.311879) and scale[0] == pytest.approx(0.155775)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from stream_server.audio.windows import Window
 from stream_server.models.architecture import PARAFORMER_LARGE
-from stream_server.models.checkpoint import DEMO, FILES, Model, load, random_model
+from stream_server.models.checkpoint import DEMO, Model, load, random_model
+from stream_server.models.hub_files import FILES
 from tests.support import recordings
 from tests.support.parity import Recorded, Tally, compare_alone, compare_together, listen
 from tests.support.reference import Reference, pieces_of

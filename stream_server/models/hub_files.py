@@ -1,0 +1,124 @@
+"""Files of a model's directory in the layout of FunASR's hubs: `config.yaml`, `model.pt`, `am.mvn` and `tokens.json`.
+
+Weights are read memory-mapped and as tensors only: code pickled into a `model.pt` is never run. All functions raise
+ModelError: which file, what was found, what is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stream_server.errors import ModelError
+
+FILES = ("config.yaml", "model.pt", "am.mvn", "tokens.json")
+
+ALWAYS_FP32 = re.compile(r"predictor\.|bias_encoder\.|.*norm")
+"""CIF decides when tokens fire, and norms bring sums along the layers back to one: both lose most from rounding, and
+are too small to be slow. So is the hotwords' LSTM."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+def check_files(directory: Path) -> None:
+    """That all files are there."""
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    if missing:
+        raise ModelError(f"{directory}: {', '.join(missing)} missing; needed {', '.join(FILES)}")
+
+
+def check_tensors(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], unused: tuple[str, ...], source: str
+) -> None:
+    """That `found` has the tensors of `wanted`, each in its shape, and else only such as begin with `unused`."""
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ModelError(f"{source}: tensor {missing[0]} missing{_and_more(missing)}; needed by config.yaml")
+    unknown = [name for name in found if name not in wanted and not name.startswith(unused)]
+    if unknown:
+        raise ModelError(f"{source}: tensor {unknown[0]} unknown{_and_more(unknown)}; needed only those of config.yaml")
+    for name, parameter in wanted.items():
+        if found[name].shape != parameter.shape:
+            shapes = f"is {list(found[name].shape)}; needed {list(parameter.shape)}"
+            raise ModelError(f"{source}: tensor {name} {shapes} by config.yaml and tokens.json")
+        if not found[name].is_floating_point():
+            raise ModelError(f"{source}: tensor {name} is {found[name].dtype}; needed floating point")
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def read_tensors(path: Path) -> Mapping[str, Tensor]:
+    """A state dict by its names, memory-mapped where the file allows."""
+    try:
+        found = _torch_load(path)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path}: holds more than tensors ({_line(error)}); needed a state dict") from error
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({_line(error)}); needed a PyTorch state dict") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise ModelError(f"{path}: holds a {type(found).__name__} of other things; needed a state dict of tensors")
+    return found
+
+
+def _torch_load(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except RuntimeError:
+        # Files from before PyTorch 1.6 are no archives and cannot be mapped.
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """Tokens by their ids."""
+    try:
+        tokens = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: no JSON ({_line(error)}); needed a list of tokens") from error
+    if not isinstance(tokens, list) or len(tokens) < 4 or not all(isinstance(token, str) for token in tokens):
+        raise ModelError(f"{path}: holds a {type(tokens).__name__}; needed a list of 4 tokens or more, all strings")
+    return tokens
+
+
+def read_config(path: Path) -> Mapping[str, object]:
+    """`config.yaml` as a mapping."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ModelError(f"{path}: no YAML ({_line(error)}); needed a Paraformer's configuration") from error
+    if not isinstance(config, Mapping):
+        raise ModelError(f"{path}: holds a {type(config).__name__}; needed a Paraformer's configuration")
+    return config
+
+
+def read_cmvn(path: Path, size: int) -> tuple[Tensor, Tensor]:
+    """Shift and scale from Kaldi's text format for a network of an `<AddShift>` and a `<Rescale>` layer."""
+    text = path.read_text("utf-8", errors="replace")
+    vectors = []
+    for layer in ("<AddShift>", "<Rescale>"):
+        found = re.search(layer + r"[^\[]*\[([^\]]*)\]", text)
+        try:
+            vector = torch.tensor([float(number) for number in found[1].split()] if found else [])
+        except ValueError as error:
+            raise ModelError(f"{path}: {layer} holds no numbers ({_line(error)}); needed {size}") from error
+        if len(vector) != size or not vector.isfinite().all():
+            raise ModelError(f"{path}: {layer} holds {len(vector)} numbers; needed {size}, all finite")
+        vectors.append(vector)
+    return vectors[0], vectors[1]
+
+
+def _line(error: Exception) -> str:
+    """The gist of an error: PyTorch's and YAML's go on for pages."""
+    return " ".join(str(error).split(". ")[0].split())[:160]

@@ -1,0 +1,116 @@
+"""Models of the second pass, from disk, from the hub, or made up.
+
+A model is a directory in the layout of FunASR's hubs; see `hub_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stream_server.errors import ModelError
+from stream_server.models.frontend import Frontend
+from stream_server.models.hub import download, looks_like_hub_id
+from stream_server.models.hub_files import (
+    ALWAYS_FP32,
+    check_files,
+    check_tensors,
+    read_cmvn,
+    read_config,
+    read_tensors,
+    read_vocabulary,
+)
+from stream_server.models.offline import OfflineParaformer
+from stream_server.models.offline_architecture import (
+    SEACO_LARGE,
+    OfflineArchitecture,
+    offline_architecture_from_config,
+)
+from stream_server.models.random_weights import random_offline_tensors, synthetic_vocabulary
+
+OFFLINE_HUB_IDS = {"paraformer-zh": "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"}
+"""Short names, as FunASR has them, of models that the second pass can run."""
+
+_UNUSED = ("ctc.", "criterion", "seaco_decoder.embed.", "seaco_decoder.output_layer.")
+"""Parameters that only training uses: a checkpoint may have them."""
+
+_RANDOM_SEED = 23080332
+_RANDOM_SHIFT, _RANDOM_SCALE = -13.0, 0.15
+"""About what the published model's `am.mvn` has."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineModel:
+    """A network ready to run on `device`, its matrices in `dtype`; `vocabulary[i]` is the piece of id i."""
+
+    network: OfflineParaformer
+    vocabulary: list[str]
+    dtype: torch.dtype
+    device: str
+
+
+def load_offline(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> OfflineModel:
+    """The model that `model` names: `random`, a directory, a hub id or a hub's short name.
+
+    Raises ModelError, in one line, where there is none or it cannot be served.
+    """
+    if model == "random":
+        return random_offline_model(SEACO_LARGE, dtype, device)
+    hub_id = OFFLINE_HUB_IDS.get(model, model)
+    if not Path(model).is_dir() and not looks_like_hub_id(hub_id):
+        known = ", ".join(["random", *OFFLINE_HUB_IDS])
+        raise ModelError(f"second pass {model!r} is unknown; needed one of {known}, a directory, or a hub id")
+    return load_offline_directory(Path(model) if Path(model).is_dir() else download(hub_id), dtype, device)
+
+
+def load_offline_directory(directory: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> OfflineModel:
+    """A model in FunASR's hub layout. Raises ModelError: which file, what was found, what is needed."""
+    check_files(directory)
+    vocabulary = read_vocabulary(directory / "tokens.json")
+    config = read_config(directory / "config.yaml")
+    architecture = offline_architecture_from_config(config, len(vocabulary), str(directory / "config.yaml"))
+    shift, scale = read_cmvn(directory / "am.mvn", architecture.base.features)
+    tensors = read_tensors(directory / "model.pt")
+    return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
+
+
+def random_offline_model(
+    architecture: OfflineArchitecture, dtype: torch.dtype = torch.float32, device: str = "cpu",
+    seed: int = _RANDOM_SEED,
+) -> OfflineModel:
+    """Seeded weights in `architecture`, synthetic tokens; see `random_weights`."""
+    tensors = random_offline_tensors(_empty(architecture), architecture, seed)
+    shift = torch.full((architecture.base.features,), _RANDOM_SHIFT)
+    scale = torch.full_like(shift, _RANDOM_SCALE)
+    vocabulary = synthetic_vocabulary(architecture.base.vocabulary)
+    return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, "random")
+
+
+def _empty(architecture: OfflineArchitecture) -> OfflineParaformer:
+    with torch.device("meta"):
+        features = torch.empty(architecture.base.features)
+        return OfflineParaformer(architecture, features, features)
+
+
+def _assemble(
+    architecture: OfflineArchitecture, shift: Tensor, scale: Tensor, tensors: Mapping[str, Tensor],
+    vocabulary: list[str], dtype: torch.dtype, device: str, source: str,
+) -> OfflineModel:
+    if not dtype.is_floating_point:
+        raise ModelError(f"{source}: {dtype} for the second pass; needed fp32, bf16 or fp16")
+    network = _empty(architecture)
+    wanted = dict(network.named_parameters())
+    # Embeddings read hotwords; without those only training uses them.
+    unused = _UNUSED if architecture.bias else (*_UNUSED, "decoder.embed.")
+    check_tensors(wanted, tensors, unused, source)
+    network.load_state_dict(
+        {name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else dtype) for name in wanted},
+        assign=True,
+    )
+    network.frontend = Frontend(shift, scale).to(device)
+    network.requires_grad_(False).eval()
+    return OfflineModel(network, vocabulary, dtype, device)
