@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stream_server.audio.cmvn import read_cmvn
 from stream_server.errors import ModelError
 from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, architecture_from_config
 from stream_server.models.frontend import Frontend
@@ -72,7 +73,7 @@ def load_directory(directory: Path, dtype: torch.dtype = torch.float32, device: 
     vocabulary = _read_vocabulary(directory / "tokens.json")
     config = _read_config(directory / "config.yaml")
     architecture = architecture_from_config(config, len(vocabulary), str(directory / "config.yaml"))
-    shift, scale = _read_cmvn(directory / "am.mvn", architecture.features)
+    shift, scale = map(torch.from_numpy, read_cmvn(directory / "am.mvn", architecture.features))
     tensors = _read_tensors(directory / "model.pt")
     return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
 
@@ -192,22 +193,6 @@ def _read_config(path: Path) -> Mapping[str, object]:
     if not isinstance(config, Mapping):
         raise ModelError(f"{path}: holds a {type(config).__name__}; needed a streaming Paraformer's configuration")
     return config
-
-
-def _read_cmvn(path: Path, size: int) -> tuple[Tensor, Tensor]:
-    """Shift and scale from Kaldi's text format for a network of an `<AddShift>` and a `<Rescale>` layer."""
-    text = path.read_text("utf-8", errors="replace")
-    vectors = []
-    for layer in ("<AddShift>", "<Rescale>"):
-        found = re.search(layer + r"[^\[]*\[([^\]]*)\]", text)
-        try:
-            vector = torch.tensor([float(number) for number in found[1].split()] if found else [])
-        except ValueError as error:
-            raise ModelError(f"{path}: {layer} holds no numbers ({_line(error)}); needed {size}") from error
-        if len(vector) != size or not vector.isfinite().all():
-            raise ModelError(f"{path}: {layer} holds {len(vector)} numbers; needed {size}, all finite")
-        vectors.append(vector)
-    return vectors[0], vectors[1]
 
 
 def _line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from stream_server.audio.cmvn import read_cmvn
 from stream_server.errors import ModelError, SettingsError
 from stream_server.models import checkpoint, hub
 from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, architecture_from_config
@@ -88,7 +89,7 @@ def test_the_published_configuration_is_the_default_architecture(speech: None):
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     vocabulary = json.loads((folder / "tokens.json").read_text("utf-8"))
     assert architecture_from_config(config, len(vocabulary), "config.yaml") == PARAFORMER_LARGE
-    shift, scale = checkpoint._read_cmvn(folder / "am.mvn", 560)
+    shift, scale = read_cmvn(folder / "am.mvn", 560)
     assert shift[0] == pytest.approx(-8.311879) and scale[0] == pytest.approx(0.155775)
 
 
