@@ -68,5 +68,6 @@ class Detector:
         probabilities, states = self._model.network.forward(features, lengths, states)
         silence = probabilities[:, :, list(self._model.silence)].sum(-1)
         for row, (index, _) in enumerate(given):
-            streams[index]._state = states[row]
+            # A view would keep the states of all that were in the batch.
+            streams[index]._state = states[row].copy()
         return [(index, silence[row, :lengths[row]]) for row, (index, _) in enumerate(given)]

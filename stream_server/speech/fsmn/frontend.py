@@ -48,7 +48,9 @@ class Carry:
     def take_frames(self, most: int) -> np.ndarray:
         """The next frames [n, 400], at most `most`. Whoever takes them gives their filter banks to `stack`."""
         frames = frames_of(self._samples)[:most]
-        self._samples = self._samples[SHIFT * len(frames):]
+        rest = self._samples[SHIFT * len(frames):]
+        # Copied once little is left: a view would keep all that came with it.
+        self._samples = rest if len(rest) >= LENGTH else rest.copy()
         return frames
 
     def stack(self, banks: np.ndarray) -> np.ndarray:
@@ -64,7 +66,7 @@ class Carry:
         if complete:
             kept = np.concatenate((kept, kept[-1:].repeat(_NEIGHBOURS, 0)))
         known = len(kept) - STACKED + 1
-        self._banks = None if complete else kept[max(known, 0):]
+        self._banks = None if complete else kept[max(known, 0):].copy()
         if known <= 0:
             return np.empty((0, FEATURES), np.float32)
         return np.lib.stride_tricks.sliding_window_view(kept.reshape(-1), FEATURES)[::MEL_BINS]

@@ -121,6 +121,17 @@ def test_every_whole_frame_is_judged_once(model: Model, samples: int, frames: in
     assert listener.segments() == []
 
 
+def test_a_stream_keeps_little_whatever_it_was_judged_with(model: Model):
+    detector = Detector(model)
+    streams = [detector.open() for _ in range(20)]
+    for stream in streams:
+        stream.receive(recordings.samples("clips", "sample_6s.wav"))
+    detector.judge(streams)
+    kept = [streams[0]._state, *(value for value in vars(streams[0]._carry).values()
+                                             if isinstance(value, np.ndarray))]
+    assert all(array.base is None for array in kept) and sum(array.nbytes for array in kept) < 42_000
+
+
 def test_nothing_is_judged_where_nothing_is_asked(model: Model):
     assert Detector(model).judge([]) == []
 
