@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stream_server.audio import cmvn
 from stream_server.errors import ModelError
 
 FILES = ("config.yaml", "model.pt", "am.mvn", "tokens.json")
@@ -104,19 +105,9 @@ def read_config(path: Path) -> Mapping[str, object]:
 
 
 def read_cmvn(path: Path, size: int) -> tuple[Tensor, Tensor]:
-    """Shift and scale from Kaldi's text format for a network of an `<AddShift>` and a `<Rescale>` layer."""
-    text = path.read_text("utf-8", errors="replace")
-    vectors = []
-    for layer in ("<AddShift>", "<Rescale>"):
-        found = re.search(layer + r"[^\[]*\[([^\]]*)\]", text)
-        try:
-            vector = torch.tensor([float(number) for number in found[1].split()] if found else [])
-        except ValueError as error:
-            raise ModelError(f"{path}: {layer} holds no numbers ({_line(error)}); needed {size}") from error
-        if len(vector) != size or not vector.isfinite().all():
-            raise ModelError(f"{path}: {layer} holds {len(vector)} numbers; needed {size}, all finite")
-        vectors.append(vector)
-    return vectors[0], vectors[1]
+    """Shift and scale; see `audio.cmvn`."""
+    shift, scale = cmvn.read_cmvn(path, size)
+    return torch.from_numpy(shift), torch.from_numpy(scale)
 
 
 def _line(error: Exception) -> str:

@@ -22,7 +22,8 @@ def loaded_after(statements: str) -> set[str]:
     "import stream_server.cli, stream_server.supervisor",
     "import stream_server.app, stream_server.metrics, stream_server.doors.http, stream_server.doors.reception, "
     "stream_server.doors.websocket, stream_server.engine.client, stream_server.dialects.funasr",
-], ids=["package", "supervisor", "door"])
+    "import stream_server.speech.fsmn.detector, stream_server.speech.fsmn.segmenter",
+], ids=["package", "supervisor", "door", "detector"])
 def test_no_heavy_package_is_loaded(statements: str) -> None:
     assert loaded_after(statements).isdisjoint(HEAVY)
 
