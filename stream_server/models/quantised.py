@@ -67,13 +67,6 @@ class Int8Norm:
         self.there = library.Norm(self.weight.data_ptr(), self.bias.data_ptr(), len(self.weight))
 
 
-class _Layer:
-    """Holds what a structure of `library` points to."""
-
-    def __init__(self, *parts: Int8Linear | Int8Norm | Tensor) -> None:
-        self.parts = parts
-
-
 class Int8Encoder(Encoder):
     """`encoder.Encoder` in int8."""
 
@@ -84,7 +77,8 @@ class Int8Encoder(Encoder):
         self._sizes = (architecture.size, architecture.encoder_heads, architecture.kernel)
         self._layers = [self._convert(layer) for layer in (*exact.encoders0, *exact.encoders)]
 
-    def _convert(self, layer: EncoderLayer) -> tuple[_Layer, library.EncoderLayer]:
+    def _convert(self, layer: EncoderLayer) -> tuple[tuple[object, ...], library.EncoderLayer]:
+        # What the structure points to is kept beside it.
         attention, forward = layer.self_attn, layer.feed_forward
         norm1, norm2 = Int8Norm(layer.norm1), Int8Norm(layer.norm2)
         taps = _taps(attention.fsmn_block)
@@ -92,7 +86,7 @@ class Int8Encoder(Encoder):
                                                   forward.w_2)]
         q_k_v, out, w_1, w_2 = (matrix.there for matrix in matrices)
         there = library.EncoderLayer(norm1.there, q_k_v, taps.data_ptr(), out, norm2.there, w_1, w_2, *self._sizes)
-        return _Layer(norm1, norm2, taps, *matrices), there
+        return (norm1, norm2, taps, *matrices), there
 
     def forward(self, frames: Tensor, inside: Tensor, ring: RingStep, hop: int) -> Tensor:
         """See `Encoder.forward`."""
@@ -120,14 +114,14 @@ class Int8Decoder(nn.Module):
         self._after_norm = Int8Norm(exact.after_norm)
         self._output_layer = Int8Linear(exact.output_layer)
 
-    def _convert(self, layer: DecoderLayer) -> tuple[_Layer, library.DecoderLayer]:
+    def _convert(self, layer: DecoderLayer) -> tuple[tuple[object, ...], library.DecoderLayer]:
         attention, taps = layer.src_attn, _taps(layer.self_attn.fsmn_block)
         forward = _feed_forward(layer.norm1, layer.feed_forward)
         norm2, norm3 = Int8Norm(layer.norm2), Int8Norm(layer.norm3)
         matrices = [Int8Linear(each) for each in (attention.linear_q, attention.linear_k_v, attention.linear_out)]
         there = library.DecoderLayer(*(part.there for part in forward), norm2.there, taps.data_ptr(), norm3.there,
                                      *(matrix.there for matrix in matrices), *self._sizes)
-        return _Layer(*forward, norm2, taps, norm3, *matrices), there
+        return (*forward, norm2, taps, norm3, *matrices), there
 
     def forward(
         self, tokens: Tensor, memory: Tensor, inside: Tensor, history: History, ring: RingStep, kept: int

@@ -22,18 +22,10 @@ from stream_server.models.paraformer import Heard, Paraformer
 from stream_server.models.quantised import INPUT_MOST, WEIGHT_MOST, check_int8
 from stream_server.models.streaming import ParaformerRunner
 from tests.models.conftest import SMALL
+from tests.models.test_quantised import can_int8
 from tests.models.test_streaming import sound
 
-
-def built() -> bool:
-    try:
-        check_int8("cpu")
-    except SettingsError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not built(), reason="the kernels are not built, or this is no x86 CPU with AVX2")
+pytestmark = pytest.mark.skipif(not can_int8(), reason="the kernels are not built, or this is no x86 CPU with AVX2")
 
 WINDOWS = [Window(10, 5), Window(4, 4), Window(4, 4, 1, 0), Window(4, 0), Window(2, 2, 0, 0)]
 
