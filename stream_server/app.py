@@ -187,6 +187,7 @@ class _Door:
     async def run(self) -> None:
         from stream_server.dialects.funasr import FunasrDialect
         from stream_server.dialects.native import NativeDialect
+        from stream_server.doors.gathering import Gathering
         from stream_server.doors.http import Health
         from stream_server.doors.listener import Listener
         from stream_server.doors.reception import Reception
@@ -202,6 +203,7 @@ class _Door:
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
                                    on_refused=self._reception.engine_refused, on_change=self._engines_changed)
         self._reception.engine = self._engines
+        self._gathering = Gathering(self._settings.gather_ms / 1000, lambda: self._engines.descriptors)
         stop = self._stop_event()
         link = asyncio.create_task(self._engines.run())
         server, sockets = self._make_server(list(dialects))
@@ -227,7 +229,7 @@ class _Door:
         from stream_server.metrics import render
 
         limits = self._settings.limits
-        sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes)
+        sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes, self._gathering.heard)
         config = uvicorn.Config(
             create_http(self._health, lambda: render(self._engines.statistics)),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",

@@ -63,6 +63,9 @@ class ServeSettings(Frozen):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(10095, ge=0, le=65535, description="port for WebSockets and HTTP; 0 takes a free one")
     doors: int = Field(1, ge=1, le=64, description="processes that share the port")
+    gather_ms: float = Field(20.0, ge=0, le=100,
+                             description="longest time for which a door that gets many messages lets them gather; 0: "
+                                         "handles each when it comes")
     model: str = Field("demo",
                        description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")

@@ -107,8 +107,10 @@ class Sockets:
     """All WebSockets of a process: what a connection's handler is, and whether new ones are taken."""
 
     def __init__(self, serve: Callable[[str, SocketLink], Awaitable[None]], paths: Sequence[str],
-                 max_message_bytes: int) -> None:
+                 max_message_bytes: int, heard: Callable[[], None]) -> None:
+        """`heard` is called whenever something came from a client, before it is handled."""
         self.handler_tasks: set[asyncio.Task[None]] = set()
+        self.heard = heard
         self.draining = False
         self._serve = serve
         self._paths = frozenset(paths)
@@ -167,6 +169,7 @@ class SocketConnection(ServerConnection):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        self.server.heard()
         if self.receiving and self.protocol.between_messages:
             audio = whole_binary_frame(data, self.protocol.max_message_size)
             if audio is not None and self._take(audio):

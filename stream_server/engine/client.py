@@ -92,6 +92,11 @@ class EngineClient:
         """Sessions that the engine has room for, as far as is known: by its last beat and what was asked for since."""
         return 0 if self.info is None else self.info.capacity - self._used
 
+    @property
+    def descriptor(self) -> int | None:
+        """Can be read when the link has something to do; another one after each loss of the engine."""
+        return None if self._link is None else self._link.descriptor
+
     async def run(self) -> None:
         """Keeps the link up until cancelled, which is no loss: no callback comes of it."""
         context = zmq.asyncio.Context()
@@ -269,8 +274,8 @@ class _Link:
         self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._socket.setsockopt(zmq.ROUTING_ID, f"{door}.{secrets.token_hex(8)}".encode())
         self._monitor = self._socket.get_monitor_socket(_CONNECTED | _DISCONNECTED)
-        self._descriptor = self._socket.getsockopt(zmq.FD)
-        self._loop.add_reader(self._descriptor, self._receive)
+        self.descriptor = self._socket.getsockopt(zmq.FD)
+        self._loop.add_reader(self.descriptor, self._receive)
         self._socket.connect(endpoint)
         self._connected = False
 
@@ -343,7 +348,7 @@ class _Link:
                 raise _Over("it fell silent")
 
     def close(self) -> None:
-        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_reader(self.descriptor)
         self._over.cancel()
         self._socket.disable_monitor()
         self._monitor.close(0)

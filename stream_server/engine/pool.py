@@ -77,6 +77,11 @@ class EnginePool:
                 sums.update(client.statistics)
         return dict(sums)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Each can be read when an engine has something to say, or its link something to do."""
+        return [client.descriptor for client in self._clients.values() if client.descriptor is not None]
+
     async def run(self) -> None:
         """Keeps all links up until cancelled."""
         try:
