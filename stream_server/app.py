@@ -194,10 +194,12 @@ class _Door:
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
         from stream_server.metrics import DoorMetrics
+        from stream_server.speech import detectors
 
         dialects = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
-        self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits)
+        self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits,
+                                    detectors.load(self._settings.vad_model))
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXIT_SETTINGS = 2
 ENVIRONMENT_PREFIX = "STREAM_SERVER_"
-LISTS = ("windows",)
+LISTS = ("windows", "vad_model")
 PATTERNS = {
     "windows": "0,HOP,LOOK_AHEAD in frames of 60 ms as 0,10,5, with the two look-backs or without: 0,10,5,4,1",
     "device": "auto, cpu, cuda or cuda:NUMBER",

@@ -17,7 +17,7 @@ MIN_SPEECH_MS = (20, 2_000)
 MAX_SEGMENT_MS = (2_000, 60_000)
 SAMPLE_RATES = (8_000, 48_000)
 
-VadKind = Literal["webrtc", "none"]
+VadKind = Literal["webrtc", "fsmn", "silero", "none"]
 WindowSpec = Annotated[str, Field(pattern=r"^0,\d{1,2},\d{1,2}(,\d,\d)?$")]
 
 
@@ -75,6 +75,10 @@ class ServeSettings(Frozen):
         "auto", description="numbers the engine calculates in; `int8` is for x86 CPUs and faster than `fp32` there")
     threads: int = Field(0, ge=0, le=256,
                          description="steps of an engine at once on a processor, each by one core; 0: as many as cores")
+    vad_model: tuple[str, ...] = Field(
+        (), max_length=2, description="networks that sessions may choose for voice activity detection, besides "
+                                      "webrtcvad: FSMN-VAD as a directory in FunASR's hub layout, a hub id or "
+                                      "`fsmn-vad`; `silero`, whose package brings its model along")
     slots: int = Field(0, ge=0, le=65536,
                        description="streams recognised at once; 0: as many as the device's memory holds")
     sessions: int = Field(0, ge=0, le=65536,

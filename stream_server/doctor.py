@@ -9,7 +9,7 @@ from stream_server import __version__, tls
 from stream_server.app import make_runner
 from stream_server.config import ServeSettings
 from stream_server.errors import StreamServerError
-from stream_server.supervisor import listen
+from stream_server.supervisor import listen, with_detectors
 
 PACKAGES = ("torch", "torchaudio", "funasr", "numpy", "webrtcvad-wheels", "websockets", "uvicorn", "starlette",
             "pyzmq", "msgspec", "pydantic", "soxr", "aiortc", "av", "prometheus-client", "cryptography")
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchaudio", "funasr", "numpy", "webrtcvad-wheels", "webso
 
 def examine(settings: ServeSettings) -> int:
     """Prints what serving with `settings` would find; 0 where it would work, else 1."""
-    checks = (_packages, _processor, _certificate, _port, _model)
+    checks = (_packages, _processor, _certificate, _port, _model, _detectors)
     fine = True
     print(f"{'stream-server':<14}{__version__}\n{'python':<14}{platform.python_version()} on {platform.platform()}")
     for check in checks:
@@ -77,3 +77,15 @@ def _model(settings: ServeSettings) -> None:
     runner, info = make_runner(settings)
     windows = ", ".join(str(list(window.triple)) for window in info.windows)
     print(f"{'model':<14}{info.model} ({info.model_kind}), windows {windows}, {runner.slots} streams at once")
+
+
+def _detectors(settings: ServeSettings) -> None:
+    from stream_server.speech.detectors import load
+    from stream_server.speech.silero import found
+
+    models = with_detectors(settings).vad_model
+    print(f"{'vad':<14}{', '.join(load(models).kinds)}; by default {settings.session.vad}")
+    for model in models:
+        print(f"{'vad model':<14}{model}")
+    if not settings.vad_model:
+        print(f"{'vad model':<14}none is set, so no fsmn or silero; silero {found()}")

@@ -91,6 +91,9 @@ class Child:
         role = self._make_role(news_fd)
         # Threads of the engine's that spin while they wait take the cores from the doors, and from each other.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
+        if role.kind == "door":
+            # numpy's matrices: a door is one loop on one core, and so are its networks.
+            environment["OPENBLAS_NUM_THREADS"] = "1"
         self.process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "stream_server.app", role.name, stdin=asyncio.subprocess.PIPE, env=environment,
             pass_fds=(news_fd, *self._inherited), process_group=0)
@@ -132,6 +135,7 @@ class Supervisor:
     async def run(self) -> int:
         """Serves until a signal; the exit status. Raises SettingsError where it cannot begin."""
         certfile, keyfile = self._certificate()
+        self._settings = with_detectors(self._settings)
         listener = listen(self._settings.host, self._settings.port)
         self._address = address(self._settings.host, listener.getsockname()[1], certfile is not None)
         loop = asyncio.get_running_loop()
@@ -242,6 +246,22 @@ class Supervisor:
             for life in alive:
                 life.cancel()
             await asyncio.gather(*alive, return_exceptions=True)
+
+
+def with_detectors(settings: ServeSettings) -> ServeSettings:
+    """The settings with all networks of `vad_model` fetched, and named by directories that were tried once.
+
+    Raises ModelError, and SettingsError where the default is a detector that is not among them.
+    """
+    from stream_server.models.detectors import locate
+    from stream_server.speech import detectors
+
+    models = locate(settings.vad_model)
+    kinds = detectors.load(models).kinds
+    if settings.session.vad not in kinds:
+        raise SettingsError(f"session-vad is {settings.session.vad}; allowed: {', '.join(kinds)}, or name its network "
+                            "by --vad-model")
+    return settings.model_copy(update={"vad_model": models})
 
 
 def count_engines(settings: ServeSettings) -> int:

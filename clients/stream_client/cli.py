@@ -194,7 +194,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--url", default=DEFAULT_URL, help="address of the server (STREAM_CLIENT_URL, or %(default)s)")
     add("--chunk-size", type=_chunk_size, metavar="SIZE", help="0,10,5 in frames of 60 ms, or samples at 16 kHz")
     add("--hop-size", type=int, metavar="SAMPLES", help="with a chunk size in samples: samples per step")
-    add("--vad", choices=("webrtc", "none"), help="what finds the end of a segment; none: only the end of the audio")
+    add("--vad", choices=("webrtc", "fsmn", "silero", "none"),
+        help="what finds the end of a segment; none: only the end of the audio")
     add("--end-silence-ms", type=int, metavar="MS", help="silence that ends a segment")
     add("--max-segment-ms", type=int, metavar="MS", help="longest segment")
     add("--insecure", action="store_true", help="with wss: accept any certificate")

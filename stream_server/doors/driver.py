@@ -13,6 +13,7 @@ from typing import Protocol
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
+from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
 from stream_server.doors.outbox import Outbox
@@ -23,6 +24,7 @@ from stream_server.session.messages import Command, Ended, Error, Flush, ServerM
 from stream_server.session.session import Session
 from stream_server.session.states import State
 from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.vad import Vad
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Driver:
     """One connection, from its first message to its end."""
 
     def __init__(self, link: Link, dialect: Dialect, engine: Engine, observer: Observer, *,
-                 defaults: SessionDefaults, limits: SessionLimits, new_session_id: Callable[[], str]) -> None:
+                 defaults: SessionDefaults, limits: SessionLimits, jury: Jury,
+                 new_session_id: Callable[[], str]) -> None:
         self.session_id: str | None = None
         self._link = link
         self._dialect = dialect
@@ -62,6 +65,7 @@ class Driver:
         self._observer = observer
         self._defaults = defaults
         self._limits = limits
+        self._jury = jury
         self._new_session_id = new_session_id
         self._session: Session | None = None
         self._goodbye: tuple[int, str] | None = None
@@ -99,6 +103,15 @@ class Driver:
         self._stopwatch.answered()
         self._tell(lambda session: session.receive_hypothesis(hypothesis))
 
+    @property
+    def unjudged(self) -> Vad | None:
+        """The session's detector, while what it has heard waits to be judged."""
+        return self._session and self._session.unjudged
+
+    def receive_scores(self) -> None:
+        """The session's detector has been judged."""
+        self._tell(lambda session: session.receive_scores())
+
     def engine_lost(self) -> None:
         """The engine is away: what it knew of the open segment is lost."""
         self._tell(lambda session: session.receive_engine_lost())
@@ -125,7 +138,7 @@ class Driver:
         except LinkLost:
             return
         except Exception:
-            self._fail()
+            self.fail()
             await self._link.lost
 
     def _take(self, data: bytes) -> bool:
@@ -145,7 +158,7 @@ class Driver:
                 self._complain(error)
             self._pass_on_output(session)
         except Exception:
-            self._fail()
+            self.fail()
         return True
 
     @property
@@ -220,7 +233,7 @@ class Driver:
         await self._engine.admit(self.session_id)
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
-                          limits=self._limits)
+                          limits=self._limits, detectors=self._jury.detectors)
         self._session = session
         self._observer.session_opened()
         try:
@@ -243,7 +256,8 @@ class Driver:
         self._say(Error(code=code, message=str(error), fatal=True, retry_after_s=retry))
         self._outbox.close(1013, f"{error}; try again in {retry} s")
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
+        """An error of our own, which is being handled: it is logged, and the connection closed."""
         log.exception("connection of %s failed", self._link.peer)
         self._say(Error(code="internal", message=INTERNAL_ERROR[1], fatal=True))
         self._outbox.close(*INTERNAL_ERROR)
@@ -256,7 +270,7 @@ class Driver:
             news(self._session)
             self._pump()
         except Exception:
-            self._fail()
+            self.fail()
 
     def _hang_up(self, code: int, reason: str) -> None:
         """Lets the session end in its own time, then closes."""
@@ -285,6 +299,8 @@ class Driver:
             self._engine.submit(self.session_id, chunk)
         for message in session.take_messages():
             self._say(message)
+        if session.unjudged is not None:
+            self._jury.call(self)
 
     def _say(self, message: ServerMessage) -> None:
         if isinstance(message, Error):

@@ -16,15 +16,15 @@ def looks_like_hub_id(model: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model) is not None
 
 
-def download(hub_id: str) -> Path:
+def download(hub_id: str, files: str = "config.yaml, model.pt, am.mvn and tokens.json") -> Path:
     """The directory with the hub's model, fetched unless it was before. Raises ModelError where that fails."""
     try:
         return _fetched_before(hub_id) or _fetch(hub_id)
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise ModelError(
-            f"model {hub_id} could not be fetched ({reason}); without a network, put config.yaml, model.pt, am.mvn and "
-            f"tokens.json of https://www.modelscope.cn/models/{hub_id} into a directory and name that"
+            f"model {hub_id} could not be fetched ({reason}); without a network, put {files} of "
+            f"https://www.modelscope.cn/models/{hub_id} into a directory and name that"
         ) from error
 
 

@@ -13,7 +13,7 @@ from stream_server.audio.ring import Ring
 from stream_server.errors import ClientError
 from stream_server.session.options import Options
 from stream_server.speech.endpoint import Decision, Gate
-from stream_server.speech.vad import Vad, make_vad
+from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
 
 MOST_FLUSHES = 16
@@ -40,14 +40,14 @@ Mark = FlushMark | StopMark
 class Intake:
     """Decodes, resamples, keeps and judges the audio of one session."""
 
-    def __init__(self, options: Options, capacity: int, vad: Vad | None = None) -> None:
-        """`capacity`: samples at 16 kHz that may be kept; `vad`: a detector other than those that options name."""
+    def __init__(self, options: Options, capacity: int, vad: Vad) -> None:
+        """`capacity`: samples at 16 kHz that may be kept; `vad`: the detector that options name."""
         self.ring = Ring(capacity)
-        self.gate = Gate(options.gate())
+        self.gate = Gate(options.gate(), vad.manner)
         self.decisions: deque[Decision | Mark] = deque()
         self._decoder = PcmDecoder(options.encoding)
         self._resampler = Resampler(options.sample_rate)
-        self._vad = vad or make_vad(options.vad, options.vad_aggressiveness)
+        self.vad = vad
         # Marks wait for the scores of the audio before them, which a detector may give later.
         self._marks: deque[Mark] = deque()
 
@@ -66,6 +66,7 @@ class Intake:
             raise ClientError("bad_state", f"{waiting} flushes wait for their answer already", field="type",
                               value="flush", allowed="wait for an answer before the next flush")
         self._hear(self._resampler.flush())
+        self.vad.receive_flush()
         self._marks.append(FlushMark(id, self.ring.end))
         self.judge()
 
@@ -73,24 +74,24 @@ class Intake:
         """No more audio. Says how many bytes of an incomplete sample were left over."""
         left_over = self._decoder.flush()
         self._hear(self._resampler.flush())
-        self._vad.receive_end()
+        self.vad.receive_end()
         self._marks.append(StopMark(self.ring.end))
         self.judge()
         return left_over
 
     def _hear(self, samples: np.ndarray) -> None:
         self.ring.append(samples)
-        self._vad.receive(samples)
+        self.vad.receive(samples)
         self.judge()
 
     def judge(self) -> None:
         """Takes the scores that are there. To be called too when a detector that answers later has answered."""
-        for score in self._vad.take_scores():
+        for score in self.vad.take_scores():
             while self._marks and self._marks[0].at < score.end:
                 self._pass_mark()
             self.gate.receive(score)
         self.decisions.extend(self.gate.take_decisions())
-        while self._marks and not self._vad.outstanding:
+        while self._marks and not self.vad.outstanding:
             self._pass_mark()
 
     def _pass_mark(self) -> None:

@@ -31,6 +31,9 @@ from stream_server.session.messages import Encoding, Ready, Start
 from stream_server.speech.endpoint import GateOptions
 from stream_server.units import FRAME_SAMPLES, SAMPLE_RATE, ms_to_samples, samples_to_ms
 
+LATEST_ONSET = SAMPLE_RATE // 2
+"""Samples by which a detector's first voiced score may lie behind the onset of speech."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -59,7 +62,7 @@ class Options:
         """
         replayed = (self.window.encoder_look_back + LONGEST_LOOK_AHEAD_FRAMES + 2) * self.window.hop_samples
         message = limits.max_message_bytes // SAMPLE_BYTES[self.encoding] * SAMPLE_RATE // self.sample_rate
-        kept = ms_to_samples(self.max_segment_ms + self.pre_roll_ms) + replayed
+        kept = ms_to_samples(self.max_segment_ms + self.pre_roll_ms) + replayed + LATEST_ONSET
         return kept + round(limits.max_buffered_s * SAMPLE_RATE) + message + 2 * SAMPLE_RATE
 
     def gate(self) -> GateOptions:
@@ -80,7 +83,8 @@ class Options:
         )
 
 
-def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Window]) -> Options:
+def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Window],
+                   vads: Sequence[VadKind] = ("webrtc", "none")) -> Options:
     """What `start` asks for, as far as the server has it. Raises ClientError naming the field that cannot be had."""
     window = choose(_wish(start, windows[0]), windows)
     hop_ms = samples_to_ms(window.hop_samples)
@@ -92,7 +96,7 @@ def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Wi
         encoding=_one_of("encoding", start.encoding, ENCODINGS),
         sample_rate=_number("sample_rate", start.sample_rate, None, SAMPLE_RATES),
         window=window,
-        vad=_one_of("vad", defaults.vad if start.vad is None else start.vad, ("webrtc", "none")),
+        vad=_one_of("vad", defaults.vad if start.vad is None else start.vad, vads),
         vad_aggressiveness=_number("vad_aggressiveness", start.vad_aggressiveness, defaults.vad_aggressiveness, (0, 3)),
         end_silence_ms=_number("end_silence_ms", start.end_silence_ms, defaults.end_silence_ms, END_SILENCE_MS),
         min_speech_ms=_number("min_speech_ms", start.min_speech_ms, defaults.min_speech_ms, MIN_SPEECH_MS),
@@ -138,7 +142,8 @@ def _number(field: str, value: int | None, default: int | None, limits: tuple[in
     return value
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
+def _one_of(field: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise ClientError("bad_field", f"{field} is unknown", field=field, value=value, allowed=", ".join(allowed))
+        raise ClientError("bad_field", f"this server has no such {field}", field=field, value=value,
+                          allowed=f"one of {', '.join(allowed)}")
     return value

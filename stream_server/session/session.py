@@ -17,7 +17,9 @@ from stream_server.session.messages import Error, Flush, ServerMessage, Start, S
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
+from stream_server.speech.detectors import Detectors
 from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
 
 
@@ -25,7 +27,7 @@ class Session:
     """One client's session. `receive_…` raises ClientError where the client is wrong; the state is then as before."""
 
     def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
-                 limits: SessionLimits) -> None:
+                 limits: SessionLimits, detectors: Detectors = Detectors()) -> None:  # noqa: B008 - frozen
         """`windows`: those that are served, the default first; `model`: its name, for the ready message."""
         self.id = session_id
         self.state = states.FIRST
@@ -35,6 +37,7 @@ class Session:
         self._windows = tuple(windows)
         self._defaults = defaults
         self._limits = limits
+        self._detectors = detectors
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
@@ -49,8 +52,9 @@ class Session:
     def receive_start(self, start: Start) -> None:
         """Opens the session. Raises ClientError where a field cannot be had."""
         state = states.after(self.state, Event.START)
-        options = choose_options(start, self._defaults, self._windows)
-        self._segments = Segments(options, Intake(options, options.capacity(self._limits)), self.statistics)
+        options = choose_options(start, self._defaults, self._windows, self._detectors.kinds)
+        vad = self._detectors.open(options.vad, options.vad_aggressiveness)
+        self._segments = Segments(options, Intake(options, options.capacity(self._limits), vad), self.statistics)
         # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
         self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)
         if self._engine_away:
@@ -80,6 +84,23 @@ class Session:
         """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""
         self._end(states.after(self.state, Event.DISCONNECT))
         self._messages.clear()
+
+    # ---- from the detector
+
+    @property
+    def unjudged(self) -> Vad | None:
+        """The detector, where its net has to judge it before the session can go on: then `receive_scores`."""
+        if self._segments is None or self.state is State.ENDED:
+            return None
+        vad = self._segments.intake.vad
+        return vad if vad.outstanding else None
+
+    def receive_scores(self) -> None:
+        """The detector has been judged, as far as it was."""
+        if self._segments is not None and self.state is not State.ENDED:
+            self._segments.intake.judge()
+            self._segments.advance()
+            self._drain()
 
     # ---- from the engine
 
@@ -171,7 +192,8 @@ class Session:
 
     def _waits_for_us(self) -> bool:
         # A client that is not read from, or waits for the engine, cannot be blamed for its silence.
-        return self._segments is not None and (self._segments.busy or not self.wants_audio)
+        return self._segments is not None and (
+            self._segments.busy or self.unjudged is not None or not self.wants_audio)
 
     # ---- inside
 

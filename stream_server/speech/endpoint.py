@@ -1,7 +1,8 @@
 """The gate: where speech begins and ends, decided from the scores of a voice activity detector.
 
-Four states. A score counts as voiced from `VOICED` on while nobody speaks, and from the lower `STILL_VOICED` on
-while someone does, so that a score wavering between the two changes nothing.
+Four states. From which score on sound counts as voiced is the detector's manner: while someone speaks a lower one may
+do, so that a score wavering between the two changes nothing. The manner also says by how much the detector is late,
+and that is taken off: onsets, ends and silences are those of the sound, not of the scores.
 
   QUIET ──voiced──► STARTING ──voiced for min_speech──► SPEAKING ◄──voiced── STOPPING ──a rule──► QUIET
     ◄──unvoiced for long──┘                                └──unvoiced──────────►┘
@@ -14,11 +15,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from stream_server.speech.vad import Score
+from stream_server.speech.vad import Manner, Score
 from stream_server.units import ms_to_samples
 
-VOICED = 0.5
-STILL_VOICED = 0.35
 LAPSE = ms_to_samples(100)
 """Unvoiced samples after which speech that has not lasted `min_speech` is forgotten as a noise."""
 PAUSE = ms_to_samples(200)
@@ -56,11 +55,12 @@ class Rule:
     why: str
 
 
-def rules(options: GateOptions) -> tuple[Rule, ...]:
-    """The rules in force, the first that holds wins."""
+def rules(options: GateOptions, end_delay: int = 0) -> tuple[Rule, ...]:
+    """The rules in force, the first that holds wins. A silence is `end_delay` old when its first score is unvoiced."""
     return (
-        Rule("silence", options.end_silence, 0, "the speaker has finished"),
-        Rule("length", PAUSE, int(SEARCH_FROM * options.max_segment), "long, and here no word is cut in two"),
+        Rule("silence", max(options.end_silence - end_delay, 1), 0, "the speaker has finished"),
+        Rule("length", PAUSE - end_delay, int(SEARCH_FROM * options.max_segment),
+             "long, and here no word is cut in two"),
     )
 
 
@@ -103,12 +103,16 @@ _WITHIN_SPEECH = (_SPEAKING, _STOPPING)
 class Gate:
     """Turns scores, in order, into decisions, in order."""
 
-    def __init__(self, options: GateOptions) -> None:
+    def __init__(self, options: GateOptions, manner: Manner = Manner()) -> None:  # noqa: B008 - frozen
         self.state = _QUIET
         self.position = 0
         """Every decision about samples below this has been taken."""
         self._options = options
-        self._rules = rules(options)
+        self._manner = manner
+        self._rules = rules(options, manner.end_delay)
+        self._voiced_from = manner.voiced
+        self._still_voiced_from = manner.still_voiced
+        self._probability = 0.0
         self._scored = 0
         self._floor = 0
         self._onset = 0
@@ -123,7 +127,7 @@ class Gate:
     def earliest_start(self) -> int:
         """No segment that is still to be announced begins before this sample."""
         if self.state is _QUIET:
-            return max(self._floor, self._scored - self._options.pre_roll)
+            return max(self._floor, self._scored - self._manner.start_delay - self._options.pre_roll)
         if self.state is _STARTING:
             return max(self._floor, self._onset - self._options.pre_roll)
         return self.position
@@ -139,7 +143,8 @@ class Gate:
         if end > self.position:
             self.position = end
         speaking = self.state in _WITHIN_SPEECH
-        if probability >= (STILL_VOICED if speaking else VOICED):
+        self._probability = probability
+        if probability >= (self._still_voiced_from if speaking else self._voiced_from):
             self._receive_voiced(start, end)
         else:
             self._receive_unvoiced(start, end)
@@ -149,18 +154,19 @@ class Gate:
     def cut(self, at: int, reason: str) -> None:
         """Ends what is open at sample `at`, by the client's wish; what has only begun to be speech counts as speech."""
         self.position = max(self.position, at)
+        if self.state is _QUIET and self._probability >= self._manner.begun:
+            self._begin(self._scored)
         if self.state is _STARTING:
             self._open()
         if self.state is _SPEAKING and self._unvoiced == 0:
-            self._last_speech = at
+            self._last_speech = at + self._manner.end_delay
         if self.state is not _QUIET:
             self._end(reason)
+        self._probability = 0.0
 
     def _receive_voiced(self, start: int, end: int) -> None:
         if self.state is _QUIET:
-            self.state = _STARTING
-            self._onset = max(start, self._floor)
-            self._voiced = 0
+            self._begin(start)
         self._voiced += end - start
         self._unvoiced = 0
         self._last_speech = self.position
@@ -175,6 +181,13 @@ class Gate:
             self.state = _STOPPING
         elif self.state is _STARTING and self._unvoiced >= LAPSE:
             self.state = _QUIET
+
+    def _begin(self, start: int) -> None:
+        """Speech may have begun: its first voiced score begins at sample `start`."""
+        self.state = _STARTING
+        self._onset = max(start - self._manner.start_delay, self._floor)
+        # So much of it lies before the first voiced score, and so much of the voiced scores behind it.
+        self._voiced = self._manner.start_delay - self._manner.end_delay
 
     def _open(self) -> None:
         self.state = _SPEAKING
@@ -204,6 +217,7 @@ class Gate:
         return max(samples // self._options.hop, 1) * self._options.hop
 
     def _end(self, reason: str) -> None:
-        self._decisions.append(SegmentEnded(self.position, max(self._last_speech, self._segment_start), reason))
+        last_speech = max(self._last_speech - self._manner.end_delay, self._segment_start)
+        self._decisions.append(SegmentEnded(self.position, last_speech, reason))
         self.state = _QUIET
         self._floor = self.position

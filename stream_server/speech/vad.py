@@ -1,13 +1,18 @@
-"""Voice activity detection: samples in, speech probabilities stamped with their sample indices out."""
+"""Voice activity detection: samples in, speech probabilities stamped with their sample indices out.
+
+webrtcvad answers at once. A net is dear by itself and cheap in a batch: its detectors only keep what they receive,
+until the net that they share judges many of them together.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from stream_server.config import VadKind
 from stream_server.units import SAMPLE_RATE
 
 FRAME = 320
@@ -23,6 +28,22 @@ class Score(NamedTuple):
     probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a detector's scores are to be read.
+
+    While nobody speaks a score counts as voiced from `voiced` on, while someone does from `still_voiced` on; where a
+    flush or stop cuts, speech counts as begun from `begun` on. The delays, in samples: how far into steady speech the
+    first voiced score lies, and how far behind it the last one.
+    """
+
+    voiced: float = 0.5
+    still_voiced: float = 0.35
+    begun: float = 0.5
+    start_delay: int = 0
+    end_delay: int = 0
+
+
 class Vad(Protocol):
     """What the gate listens to. Scores follow each other without gaps, from sample 0 on.
 
@@ -30,8 +51,18 @@ class Vad(Protocol):
     for a while, and `outstanding` says that what has been received is not yet judged.
     """
 
+    manner: Manner
+    net: Net | None
+    """What judges it; None where it answers at once."""
+
     def receive(self, samples: np.ndarray) -> None:
         """More audio: int16 at 16 kHz, any number of samples."""
+
+    def receive_flush(self) -> None:
+        """What comes from here on is listened to anew: what was heard before makes none of it speech.
+
+        A score that needs audio from both sides is given with the first one behind the flush.
+        """
 
     def receive_end(self) -> None:
         """No more audio: the rest, shorter than a frame, is to be judged too."""
@@ -44,10 +75,29 @@ class Vad(Protocol):
         """Scores will still come of the audio received, without any more of it."""
 
 
-class WebrtcVad:
-    """webrtcvad in frames of 20 ms; answers at once, 1.0 or 0.0."""
+class Net(Protocol):
+    """A network that judges what detectors of its kind have kept, all of them at once."""
 
+    def judge(self, vads: Sequence[Vad]) -> None:
+        """Gives each of `vads` scores, of at most a second and together of at most a few: the caller has other work.
+
+        Those that have kept more are `outstanding` still.
+        """
+
+
+class Prompt:
+    """A detector that answers within `receive`."""
+
+    manner = Manner()
+    net = None
     outstanding = False
+
+    def receive_flush(self) -> None:
+        """Nothing is kept beyond a frame."""
+
+
+class WebrtcVad(Prompt):
+    """webrtcvad in frames of 20 ms; answers at once, 1.0 or 0.0."""
 
     def __init__(self, aggressiveness: int = 2) -> None:
         with warnings.catch_warnings():
@@ -82,10 +132,8 @@ class WebrtcVad:
         self._scores.append(Score(start, end, 1.0 if self._vad.is_speech(frame, SAMPLE_RATE) else 0.0))
 
 
-class Always:
+class Always(Prompt):
     """No detection: all audio is speech. For push-to-talk, where the client's flush and stop end the segments."""
-
-    outstanding = False
 
     def __init__(self) -> None:
         self._position = 0
@@ -104,7 +152,3 @@ class Always:
         self._judged = self._position
         return [score]
 
-
-def make_vad(kind: VadKind, aggressiveness: int) -> Vad:
-    """The detector that a session asked for."""
-    return Always() if kind == "none" else WebrtcVad(aggressiveness)

@@ -52,7 +52,7 @@ def test_configurations(said: dict, expected: Start) -> None:
     ({"chunk_size": 7}, "chunk_size"), ({"chunk_size": {"l": 5}}, "chunk_size"),
     ({"audio_fs": 7}, "audio_fs"), ({"audio_fs": "fast"}, "audio_fs"), ({"audio_fs": True}, "audio_fs"),
     ({"audio_fs": 1e300}, "audio_fs"), ({"wav_name": ["a"]}, "wav_name"), ({"wav_name": "x" * 600}, "wav_name"),
-    ({"wav_format": 7}, "wav_format"), ({"vad": "silero"}, "vad"), ({"end_silence_ms": -1}, "end_silence_ms"),
+    ({"wav_format": 7}, "wav_format"), ({"vad": "loud"}, "vad"), ({"end_silence_ms": -1}, "end_silence_ms"),
     ({"end_silence_ms": 0.5}, "end_silence_ms"), ({"hotwords": "http://127.0.0.1/words.txt"}, "hotwords"),
     ({"hotwords": '{"阿里巴巴": 200}'}, "hotwords"),
 ])

@@ -65,7 +65,7 @@ def test_every_default_may_be_said_or_left_to_the_server() -> None:
     ("sample_rate", None, "a whole number from 8000 to 48000 Hz"),
     ("encoding", "mp3", "one of pcm_s16le, pcm_f32le, mulaw, alaw"),
     ("encoding", ["pcm_s16le"], "one of pcm_s16le, pcm_f32le, mulaw, alaw"),
-    ("vad", "silero", "one of webrtc, none"),
+    ("vad", "loud", "one of webrtc, fsmn, silero, none"),
     ("vad_aggressiveness", 4, "a whole number from 0 to 3"),
     ("end_silence_ms", -1, "a whole number from 100 to 6000 ms"),
     ("min_speech_ms", 0, "a whole number from 20 to 2000 ms"),

@@ -111,7 +111,11 @@ NATIVE_CASES = (
     Case("a hop without its chunk", NATIVE, (_start(hop_size=1600),), (
         error("bad_field", "chunk_size is missing: hop_size in samples needs it", "chunk_size", None,
               f"{SIZES}, together with hop_size"),)),
-    Case("a detector that is not known", NATIVE, (_start(vad="loud"),), _cannot("vad", "loud", "one of webrtc, none")),
+    Case("a detector that is not known", NATIVE, (_start(vad="loud"),),
+         _cannot("vad", "loud", "one of webrtc, fsmn, silero, none")),
+    Case("a detector that the server was not given", NATIVE, (_start(vad="fsmn"),), (
+        error("bad_field", "this server has no such vad", "vad", "fsmn", "one of webrtc, none"),),
+        (1008, "this server has no such vad")),
     Case("a fraction for a whole number", NATIVE, (_start(end_silence_ms=500.5),),
          _cannot("end_silence_ms", "500.5", "a whole number from 100 to 6000 ms")),
     Case("audio before the start, told once", NATIVE, (SECOND, SECOND), (

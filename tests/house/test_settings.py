@@ -40,7 +40,7 @@ def test_windows_are_separated_by_spaces_in_the_environment() -> None:
 @pytest.mark.parametrize(("given", "environment", "message"), [
     ({"port": "99999"}, {}, "--port '99999': Input should be less than or equal to 65535"),
     ({}, {"STREAM_SERVER_PORT": "x"}, "STREAM_SERVER_PORT 'x': Input should be a valid integer"),
-    ({"session__vad": "loud"}, {}, "--session-vad 'loud': Input should be 'webrtc' or 'none'"),
+    ({"session__vad": "loud"}, {}, "--session-vad 'loud': Input should be 'webrtc', 'fsmn', 'silero' or 'none'"),
     ({"certfile": "a.pem"}, {}, "certfile and keyfile go together"),
     ({"windows": ["10,5"]}, {}, "--windows '10,5': needed 0,HOP,LOOK_AHEAD in frames of 60 ms"),
 ])

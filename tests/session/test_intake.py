@@ -14,12 +14,15 @@ from stream_server.session.messages import Start
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.speech.endpoint import SegmentEnded, SegmentStarted
-from stream_server.speech.vad import Score, WebrtcVad
+from stream_server.speech.vad import Manner, Score, WebrtcVad
 from tests.support.audio import silence, voice
 
 
 class LateVad:
     """webrtcvad's judgement, withheld until `answer`."""
+
+    manner = Manner()
+    net = None
 
     def __init__(self) -> None:
         self._vad = WebrtcVad()
@@ -29,6 +32,9 @@ class LateVad:
     def receive(self, samples: np.ndarray) -> None:
         self._vad.receive(samples)
         self.outstanding = True
+
+    def receive_flush(self) -> None:
+        self._vad.receive_flush()
 
     def receive_end(self) -> None:
         self._vad.receive_end()
@@ -48,7 +54,7 @@ def options(**start: object) -> Options:
 
 def test_a_detector_that_answers_late_decides_the_same():
     audio = np.concatenate([silence(0.5), voice(2.0)])
-    prompt, vad = Intake(options(), 1 << 20), LateVad()
+    prompt, vad = Intake(options(), 1 << 20, WebrtcVad()), LateVad()
     late = Intake(options(), 1 << 20, vad)
     for intake in (prompt, late):
         intake.receive_audio(audio.tobytes())
@@ -80,7 +86,7 @@ def test_audio_not_judged_yet_is_not_handed_out():
 
 def test_more_than_can_be_kept_is_refused_and_nothing_is_kept_of_it():
     chosen = options()
-    intake = Intake(chosen, 32_000)
+    intake = Intake(chosen, 32_000, WebrtcVad())
     with pytest.raises(ClientError) as error:
         intake.receive_audio(bytes(2 * 40_000))
     assert error.value.code == "too_large" and intake.ring.end == 0

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_server.speech.vad import Always, Score, WebrtcVad, make_vad
+from stream_server.speech.detectors import Detectors
+from stream_server.speech.vad import Always, Score, WebrtcVad
 from tests.support.audio import silence, voice
 
 SOUND = np.concatenate([silence(0.4), voice(0.5), silence(0.3)])[:-77]
@@ -33,7 +34,7 @@ def test_cuts_change_nothing(cuts):
 
 @pytest.mark.parametrize("kind", ["webrtc", "none"])
 def test_scores_follow_each_other_without_gaps_to_the_last_sample(kind):
-    given_scores = scores(make_vad(kind, 2), [SOUND])
+    given_scores = scores(Detectors().open(kind, 2), [SOUND])
     ends = [0, *(score.end for score in given_scores)]
     assert [score.start for score in given_scores] == ends[:-1] and ends[-1] == len(SOUND)
 

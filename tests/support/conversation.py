@@ -8,19 +8,25 @@ from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.session.messages import Ended, Final, Flush, Flushed, Partial, ServerMessage, Speech, Start
 from stream_server.session.session import Session
+from stream_server.speech.detectors import Detectors
 from tests.support.scripted_engine import ScriptedEngine
 
 
 class Conversation:
-    """Each thing said is followed by as many steps of the engine as there is work, unless `engine_waits`."""
+    """Each thing said is followed by as many steps of the engine as there is work, unless `engine_waits`.
+
+    A detector that needs its net is judged before, unless `jury_waits`.
+    """
 
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
-                 windows: tuple[Window, ...] = DEFAULT_WINDOWS, **start: object) -> None:
+                 windows: tuple[Window, ...] = DEFAULT_WINDOWS, detectors: Detectors = Detectors(),  # noqa: B008
+                 **start: object) -> None:
         self.engine = engine or ScriptedEngine()
         self.session = Session("s", model="scripted", windows=windows, defaults=SessionDefaults(),
-                               limits=limits or SessionLimits())
+                               limits=limits or SessionLimits(), detectors=detectors)
         self.messages: list[ServerMessage] = []
         self.engine_waits = False
+        self.jury_waits = False
         self.session.receive_start(Start(**start))
         self.pump()
 
@@ -56,10 +62,17 @@ class Conversation:
         return self
 
     def pump(self) -> None:
+        while not self.jury_waits and (vad := self.session.unjudged) is not None:
+            vad.net.judge([vad])
+            self.session.receive_scores()
+            self._work()
+        self._work()
+        self.messages += self.session.take_messages()
+
+    def _work(self) -> None:
         while not self.engine_waits and (chunk := self.session.take_chunk()) is not None:
             assert self.session.take_chunk() is None, "one chunk in flight"
             self.session.receive_hypothesis(self.engine.answer(chunk))
-        self.messages += self.session.take_messages()
 
     def said(self, kind: type) -> list:
         return [message for message in self.messages if isinstance(message, kind)]

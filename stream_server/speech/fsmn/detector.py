@@ -28,6 +28,11 @@ class Stream:
         """No more audio."""
         self._carry.receive_end()
 
+    @property
+    def frames(self) -> int:
+        """Whole frames that wait to be judged."""
+        return self._carry.frames
+
 
 class Detector:
     """Judges streams together. Which ones are together, and when, changes nothing in what is said of each."""
@@ -48,18 +53,24 @@ class Detector:
         judged: list[list[np.ndarray]] = [[] for _ in streams]
         waiting = list(range(len(streams)))
         while waiting:
-            features = self._model.frontend.take_features([streams[index]._carry for index in waiting], FRAMES_A_PASS)
-            given = [(index, rows) for index, rows in zip(waiting, features, strict=True) if len(rows)]
-            for index, silence in self._pass(streams, given):
+            for index, silence in zip(waiting, self.judge_some([streams[index] for index in waiting]), strict=True):
                 judged[index].append(silence)
-            waiting = [index for index in waiting if streams[index]._carry.frames]
-        return [np.concatenate(parts) if parts else np.empty(0, np.float32) for parts in judged]
+            waiting = [index for index in waiting if streams[index].frames]
+        return [np.concatenate(parts) for parts in judged]
+
+    def judge_some(self, streams: Sequence[Stream], most: int = FRAMES_A_PASS) -> list[np.ndarray]:
+        """As `judge`, in one pass over at most `most` frames of each stream, and FRAMES_A_PASS: more may wait still."""
+        features = self._model.frontend.take_features([stream._carry for stream in streams], min(most, FRAMES_A_PASS))
+        judged = [np.empty(0, np.float32)] * len(streams)
+        given = [(index, rows) for index, rows in enumerate(features) if len(rows)]
+        if given:
+            for index, silence in self._pass(streams, given):
+                judged[index] = silence
+        return judged
 
     def _pass(
         self, streams: Sequence[Stream], given: list[tuple[int, np.ndarray]]
     ) -> list[tuple[int, np.ndarray]]:
-        if not given:
-            return []
         lengths = np.array([len(rows) for _, rows in given])
         features = np.zeros((len(given), lengths.max(), given[0][1].shape[1]), np.float32)
         for row, (_, rows) in enumerate(given):

@@ -69,7 +69,7 @@ class Carry:
         self._banks = None if complete else kept[max(known, 0):].copy()
         if known <= 0:
             return np.empty((0, FEATURES), np.float32)
-        return np.lib.stride_tricks.sliding_window_view(kept.reshape(-1), FEATURES)[::MEL_BINS]
+        return np.ndarray((known, FEATURES), kept.dtype, kept, 0, kept.strides)
 
 
 class Frontend:
@@ -85,5 +85,20 @@ class Frontend:
         m is at most `most` + 2. A stream whose audio has ended has given its last feature once `frames` is 0.
         """
         taken = [carry.take_frames(most) for carry in carries]
-        banks = np.split(fbank(np.concatenate(taken)), np.cumsum([len(frames) for frames in taken])[:-1])
-        return [(carry.stack(new) + self._shift) * self._scale for carry, new in zip(carries, banks, strict=True)]
+        if not taken:
+            return []
+        banks = _shared_out(fbank(np.concatenate(taken)), taken)
+        stacked = [carry.stack(new) for carry, new in zip(carries, banks, strict=True)]
+        features = np.concatenate(stacked)
+        features += self._shift
+        features *= self._scale
+        return _shared_out(features, stacked)
+
+
+def _shared_out(rows: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Consecutive rows, as many to each as the arrays of `like` have."""
+    shares, start = [], 0
+    for one in like:
+        shares.append(rows[start:start + len(one)])
+        start += len(one)
+    return shares
