@@ -22,6 +22,9 @@ VENOM = 30_000
 """A first sample that makes its own row fail, and no other."""
 
 
+VOCABULARY = ["<blank>", "<s>", "</s>", "你", "好"]
+
+
 class ScriptedRunner:
     """Implements Runner. Each row gives one piece, the hash of its stream's audio so far in hexadecimal."""
 
@@ -30,6 +33,7 @@ class ScriptedRunner:
         self.slots = self.max_batch = slots
         self.workers = workers
         self.windows = tuple(windows)
+        self.vocabulary = VOCABULARY
         self.broken = False
         self.memory = slots
         """Rows beyond which a step raises."""
@@ -58,7 +62,7 @@ class ScriptedRunner:
         hops = 0 if row.first else self._hops[row.slot]
         self._hashes[row.slot] = digest(before, row.samples)
         self._hops[row.slot] = hops + 1
-        return RowResult([f"{self._hashes[row.slot]:08x}"], [hops * window.hop])
+        return RowResult([f"{self._hashes[row.slot]:08x}"], [hops * window.hop], [100])
 
     def _check(self, window: Window, rows: Sequence[Row]) -> None:
         assert window in self.windows
