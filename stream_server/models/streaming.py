@@ -110,9 +110,8 @@ class ParaformerRunner:
         # Scores of no token are no matrix worth a product.
         nothing = self.caches.carried.new_zeros(len(rows), 0, len(self.vocabulary))
         scores = self.network.say(window, batch, self.caches, heard, spoken, writes) if spoken else nothing
-        packed = pack(heard, scores).tolist()
+        said = [Said(row, scores, place) for place, row in enumerate(pack(heard, scores).tolist())]
         writes.commit()
-        said = [Said(row, scores, place) for place, row in enumerate(packed)]
         return answers(rows, said, self.vocabulary)
 
     def _run_program(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:

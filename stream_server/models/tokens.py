@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from stream_server.models.architecture import UNSPOKEN
 from stream_server.speech.beam import LOWEST
 from stream_server.speech.context_graph import ContextGraph
 from stream_server.speech.decoding import Decoded, Progress, Spoken, decode
+
+log = logging.getLogger(__name__)
 
 OVERFLOW = RowResult(error="the model's numbers overflowed")
 
@@ -41,15 +44,21 @@ class Said:
 
 
 def answers(rows: Sequence[Row], said: Sequence[Said], vocabulary: Sequence[str]) -> list[RowResult]:
-    """The rows' results. Only rows with hotwords cost more than looking up their tokens."""
+    """The rows' results. Only rows with hotwords cost more than looking up their tokens.
+
+    Raises nothing, as the rows' state may have been written: a search that fails costs the hotwords, not the text.
+    """
     results = [_plain(row, one, vocabulary) if one.fine else OVERFLOW for row, one in zip(rows, said, strict=True)]
     passes: dict[int, list[int]] = {}
     for place, (row, one) in enumerate(zip(rows, said, strict=True)):
         if row.graph is not None and one.fine:
             passes.setdefault(id(one.scores), []).append(place)
     for places in passes.values():
-        streams = [_going_on(rows[place]) for place in places]
-        decoded = _search([said[place] for place in places], streams)
+        try:
+            decoded = _search([said[place] for place in places], [_going_on(rows[place]) for place in places])
+        except Exception:
+            log.exception("the search for hotwords failed in a step of %d rows; they go without", len(places))
+            continue
         for place, one in zip(places, decoded, strict=True):
             results[place] = _searched(rows[place], one, vocabulary)
     return results
@@ -60,8 +69,8 @@ def _going_on(row: Row) -> Progress:
 
 
 def _left_behind(row: Row) -> list[Spoken]:
-    """What a search with a former list had not decided: it stays as it stood."""
-    return row.progress.undecided if row.progress is not None and row.progress.graph is not row.graph else []
+    """What the row's search had not decided when it ended: it stays as it stood."""
+    return row.progress.undecided if row.progress is not None else []
 
 
 def _plain(row: Row, said: Said, vocabulary: Sequence[str]) -> RowResult:
@@ -69,7 +78,8 @@ def _plain(row: Row, said: Said, vocabulary: Sequence[str]) -> RowResult:
 
 
 def _searched(row: Row, decoded: Decoded, vocabulary: Sequence[str]) -> RowResult:
-    certain = [*_left_behind(row), *decoded.certain]
+    changed = row.progress is not None and row.progress.graph is not row.graph
+    certain = [*(_left_behind(row) if changed else ()), *decoded.certain]
     if row.last:
         return RowResult(*_columns([*certain, *decoded.undecided], vocabulary))
     pieces, frames, confidences = _columns([*certain, *decoded.undecided], vocabulary)

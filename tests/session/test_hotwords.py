@@ -1,4 +1,4 @@
-"""Hotwords in whole sessions: lists reach the engine, undecided text is shown and not lost, doubled or taken for stable."""
+"""Hotwords in whole sessions: lists reach the engine; undecided text is shown, and not lost or taken for stable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_is_undecided_is_shown_and_not_stable() -> None:
     check_order(talk.messages)
     partials = talk.said(Partial)
     assert all(len(partial.text) - partial.stable == min(3, len(partial.text)) for partial in partials)
-    assert all(ord(character) >= ord(han(UNSURE)) for partial in partials for character in partial.text[partial.stable:])
+    assert all(ord(sign) >= ord(han(UNSURE)) for partial in partials for sign in partial.text[partial.stable:])
     assert talk.text == "".join(han(number) for _, number in markers(speech))
     assert set(talk.finals[0].confidences) == {0.9}
 
@@ -157,7 +157,7 @@ class Changing(Conversation):
 @settings(max_examples=80, deadline=None)
 @given(script=st.lists(events, max_size=14), window=st.sampled_from(WINDOWS), first=changes,
        lists=st.lists(changes, max_size=6), max_segment=st.sampled_from([2_000, 3_700, 30_000]))
-def test_every_marker_is_said_once_whatever_is_undecided_cut_lost_or_changed(script, window, first, lists, max_segment):
+def test_every_marker_is_said_once_whatever_is_undecided_lost_or_changed(script, window, first, lists, max_segment):
     talk = Changing(windows=(window,), vad="none", max_segment_ms=max_segment, hotwords=first)
     talk.lists = list(lists)
     audio = play(script, talk)
@@ -188,4 +188,5 @@ def test_failures_take_back_nothing_that_was_shown(script, failing, patience):
 def test_the_script_says_something() -> None:
     talk = Changing(vad="none", hotwords=words(2))
     talk.lists = [words(3)]
-    assert len(markers(play([Say(4.0, True, 9_999), "engine dies", Say(1.6, True, 300)], talk))) == len(heard(talk)) > 50
+    audio = play([Say(4.0, True, 9_999), "engine dies", Say(1.6, True, 300)], talk)
+    assert len(markers(audio)) == len(heard(talk)) > 50
