@@ -111,7 +111,7 @@ def recorded(model: Model, count: int, seed: int) -> list[Sentence]:
 
 
 def _with_names(count: int, seed: int) -> list[str]:
-    found = [text for text in texts.held_out_texts(6 * count, seed) if _names(texts.spoken(text))]
+    found = [text for text in texts.held_out_texts(20 * count, seed) if _names(texts.spoken(text))]
     return found[:count]
 
 
