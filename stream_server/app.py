@@ -25,6 +25,7 @@ from stream_server.engine.runner import Runner
 from stream_server.engine.wire import EngineInfo
 from stream_server.engine.workers import THREAD_NAME
 from stream_server.errors import EngineError, ModelError, SettingsError
+from stream_server.speech.hotwords import EMPTY, HotwordList
 
 log = logging.getLogger("stream_server.app")
 
@@ -37,7 +38,8 @@ LISTEN_BACKLOG = 1024
 class Role(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is to be. `settings` is ServeSettings as JSON; descriptors are inherited.
 
-    `engines` are the names of all engines, the same for every process of a server.
+    `engines` are the names of all engines, the same for every process of a server; `hotwords` are what the operator's
+    file has.
     """
 
     kind: Literal["door", "engine"]
@@ -49,6 +51,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     listen_fd: int = -1
     certfile: str | None = None
     keyfile: str | None = None
+    hotwords: HotwordList = EMPTY
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +107,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
 
     _exit_with_supervisor()
     runner, info = make_runner(_share(role, settings))
+    _warn_of_unspelt(role.hotwords, runner)
     runner.warm_up()
     costs = measure(runner, runner.windows[0])
     log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
@@ -115,6 +119,13 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     serve(runner, engine_endpoint(Path(role.runtime), role.name), info, stop=stop, capacity=capacity,
           max_batch=costs.best_batch, statistics=statistics,
           on_bound=lambda: _tell(role, News(ready=True, engines={role.name: info})))
+
+
+def _warn_of_unspelt(hotwords: HotwordList, runner: Runner) -> None:
+    from stream_server.speech.spelling import Speller
+
+    if unspelt := Speller(runner.vocabulary).spell(hotwords).unspellable:
+        log.warning("hotwords that the model's vocabulary cannot spell: %s", ", ".join(unspelt))
 
 
 def _share(role: Role, settings: ServeSettings) -> ServeSettings:
@@ -199,7 +210,7 @@ class _Door:
         dialects = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
         self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits,
-                                    detectors.load(self._settings.vad_model))
+                                    detectors.load(self._settings.vad_model), self._role.hotwords)
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,

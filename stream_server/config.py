@@ -87,6 +87,8 @@ class ServeSettings(Frozen):
     windows: tuple[WindowSpec, ...] = Field(("0,10,5", "0,8,4", "0,4,4"), min_length=1, max_length=8,
                                             description="windows served, the default first: l,c,r in frames of 60 "
                                                         "ms, optionally the two look-backs")
+    hotwords: Path | None = Field(None, description="a file of hotwords that hold for every session: a line for each "
+                                                   "word, its weight behind it or none")
     certfile: Path | None = Field(None, description="TLS certificate (PEM); with it the port speaks wss and https")
     keyfile: Path | None = Field(None, description="key of the certificate (PEM)")
     tls: Literal["off", "auto"] = Field("off", description="`auto` makes a self-signed certificate of its own")

@@ -21,6 +21,7 @@ from stream_server.app import EXIT_SETTINGS, LISTEN_BACKLOG, News, Role
 from stream_server.config import ServeSettings
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import SettingsError
+from stream_server.speech.hotwords import EMPTY, HotwordList, from_lines
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ LONG_LIFE_S = 60.0
 
 STARTS_BEFORE_READY = 3
 """Deaths of a process before it was ever ready after which the server gives up."""
+
+LONGEST_HOTWORDS = 1 << 20
+"""Bytes of the operator's file; its words have a limit of their own, which tells more."""
 
 KILL_AFTER_S = 5.0
 HUNG_AFTER_S = 10.0
@@ -131,11 +135,13 @@ class Supervisor:
         self._doors: list[Child] = []
         self._end: asyncio.Event = asyncio.Event()
         self._signals = 0
+        self._hotwords = EMPTY
 
     async def run(self) -> int:
         """Serves until a signal; the exit status. Raises SettingsError where it cannot begin."""
         certfile, keyfile = self._certificate()
         self._settings = with_detectors(self._settings)
+        self._hotwords = read_hotwords(self._settings.hotwords)
         listener = listen(self._settings.host, self._settings.port)
         self._address = address(self._settings.host, listener.getsockname()[1], certfile is not None)
         loop = asyncio.get_running_loop()
@@ -170,7 +176,8 @@ class Supervisor:
     def _make_children(self, runtime: Path, listener: socket.socket, certfile: Path | None,
                        keyfile: Path | None) -> None:
         engines = tuple(f"engine-{number}" for number in range(count_engines(self._settings)))
-        common = {"settings": self._settings.model_dump_json(), "runtime": str(runtime), "engines": engines}
+        common = {"settings": self._settings.model_dump_json(), "runtime": str(runtime), "engines": engines,
+                  "hotwords": self._hotwords}
 
         def engine_role(name: str) -> Callable[[int], Role]:
             return lambda news_fd: Role(kind="engine", name=name, news_fd=news_fd, **common)
@@ -279,6 +286,22 @@ def count_engines(settings: ServeSettings) -> int:
     if visible is not None:
         devices = min(devices, len([name for name in visible.split(",") if name.strip()]))
     return max(devices, 1)
+
+
+def read_hotwords(file: Path | None) -> HotwordList:
+    """The operator's list. Raises SettingsError, which names the line."""
+    if file is None:
+        return EMPTY
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LONGEST_HOTWORDS + 1)
+        if len(data) > LONGEST_HOTWORDS:
+            raise SettingsError(f"hotwords {file}: more than {LONGEST_HOTWORDS} bytes")
+        return from_lines(data.decode(), f"hotwords {file}")
+    except OSError as error:
+        raise SettingsError(f"hotwords {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"hotwords {file}: not UTF-8 at byte {error.start}") from None
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -12,7 +12,7 @@ or, with audio of your own (16 kHz, mono, 16 bit):
 
 from stream_client.connection import DEFAULT_URL, Stream, connect
 from stream_client.errors import ConnectionFailed, MediaError, MicrophoneError, ServerError, StreamClientError
-from stream_client.events import Ended, Event, Final, Flushed, Partial, Problem, Ready, Speech
+from stream_client.events import Ended, Event, Final, Flushed, Hotwords, Partial, Problem, Ready, Speech
 from stream_client.transcription import transcribe, transcribe_file
 from stream_client.wishes import Wishes
 
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Final",
     "Flushed",
+    "Hotwords",
     "MediaError",
     "MicrophoneError",
     "Partial",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -146,6 +147,7 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
         vad=arguments.vad,
         end_silence_ms=arguments.end_silence_ms,
         max_segment_ms=arguments.max_segment_ms,
+        hotwords=tuple(word for word in re.split("[,，、]", arguments.hotwords or "") if word.strip()),
     )
 
 
@@ -198,5 +200,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="what finds the end of a segment; none: only the end of the audio")
     add("--end-silence-ms", type=int, metavar="MS", help="silence that ends a segment")
     add("--max-segment-ms", type=int, metavar="MS", help="longest segment")
+    add("--hotwords", metavar="WORDS", help="words that are likely to be said, between commas")
     add("--insecure", action="store_true", help="with wss: accept any certificate")
     add("--cafile", metavar="PEM", help="with wss: certificates to trust")

@@ -57,7 +57,7 @@ class NativeDialect:
 
     def open(self) -> tuple[str, list[Event]]:
         fields = {name: getattr(self._wishes, name) for name in Wishes.__dataclass_fields__}
-        wished = {name: value for name, value in fields.items() if value not in (None, "")}
+        wished = {name: value for name, value in fields.items() if value not in (None, "", ())}
         return _json(type="start", encoding="pcm_s16le", sample_rate=SAMPLE_RATE, **wished), []
 
     def flush(self, id: str) -> str:
@@ -118,7 +118,7 @@ class FunasrDialect:
             wav_name=self._wishes.name or "demo",
             wav_format="pcm",
             is_speaking=True,
-            hotwords="",
+            hotwords=_funasr_hotwords(self._wishes.hotwords),
             itn=True,
         )
         return first, [Ready(window={"chunk_size_frames": list(self._window)})]
@@ -192,6 +192,11 @@ def _funasr_error(error: object) -> ServerError:
     code, message = str(error.get("code", "funasr")), str(error.get("message", "the server could not do this"))
     return ServerError(code, message, field=error.get("field"), value=error.get("value"), allowed=error.get("allowed"),
                        retry_after_s=error.get("retry_after_s"))
+
+
+def _funasr_hotwords(words: tuple[str, ...]) -> str:
+    """As FunASR's own client sends them: an object of weights, as a string."""
+    return _json(**dict.fromkeys(words, 20)) if words else ""
 
 
 def _times(fields: dict[str, Any]) -> tuple[int | None, int | None]:

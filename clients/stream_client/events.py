@@ -37,7 +37,10 @@ class Speech:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
-    """The text of an open segment so far, whole each time. Its first `stable` characters will not change."""
+    """The text of an open segment so far, whole each time. Its first `stable` characters will not change.
+
+    `tokens` are (text, start_ms, end_ms), `confidences` how probable the model holds each, 0 to 1.
+    """
 
     segment: int
     text: str
@@ -45,11 +48,14 @@ class Partial:
     stable: int = 0
     start_ms: int | None = None
     end_ms: int | None = None
+    tokens: tuple[tuple[str, int, int], ...] = ()
+    confidences: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
-    """The text of a segment that will not change. `tokens` are (text, start_ms, end_ms)."""
+    """The text of a segment that will not change. `tokens` are (text, start_ms, end_ms), `confidences` how probable
+    the model holds each, 0 to 1; `hotwords` those that are in the text."""
 
     segment: int
     text: str
@@ -58,6 +64,16 @@ class Final:
     end_ms: int | None = None
     reason: str = ""
     tokens: tuple[tuple[str, int, int], ...] = ()
+    confidences: tuple[float, ...] = ()
+    hotwords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hotwords:
+    """The list of so many `words` is in force; the model's vocabulary cannot spell the `unspelt`."""
+
+    words: int = 0
+    unspelt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +107,14 @@ class Problem:
     retry_after_s: int | None = None
 
 
-Event = Ready | Speech | Partial | Final | Flushed | Ended | Problem
+Event = Ready | Speech | Partial | Final | Hotwords | Flushed | Ended | Problem
 
 NAMES: dict[type, str] = {
     Ready: "ready",
     Speech: "speech",
     Partial: "partial",
     Final: "final",
+    Hotwords: "hotwords",
     Flushed: "flushed",
     Ended: "ended",
     Problem: "error",
@@ -116,6 +133,9 @@ def from_fields(name: str, fields: dict[str, Any]) -> Event | None:
     known = {f.name: fields[f.name] for f in dataclasses.fields(kind) if f.name in fields}
     if "tokens" in known:
         known["tokens"] = tuple(tuple(token) for token in known["tokens"])
+    for name in ("confidences", "hotwords", "unspelt"):
+        if name in known:
+            known[name] = tuple(known[name])
     return kind(**known)
 
 

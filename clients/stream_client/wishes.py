@@ -15,6 +15,7 @@ class Wishes:
     """None leaves the choice to the server.
 
     `chunk_size` is FunASR's (left, centre, right) in frames of 60 ms, or samples at 16 kHz together with `hop_size`.
+    `hotwords` are words that the speaker is likely to say, names above all.
     """
 
     chunk_size: tuple[int, int, int] | int | None = None
@@ -24,6 +25,7 @@ class Wishes:
     end_silence_ms: int | None = None
     min_speech_ms: int | None = None
     max_segment_ms: int | None = None
+    hotwords: tuple[str, ...] = ()
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ is it known whether a WAV header gives the rate, and a page that waits for its u
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import msgspec
 
@@ -16,7 +17,19 @@ from stream_server.dialects.options import PCM_NAMES, Options, updated
 from stream_server.dialects.utterance import Utterance
 from stream_server.dialects.wav import WavHead
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Ended, Error, Final, Partial, Ready, ServerMessage, Start, Stop
+from stream_server.session.messages import (
+    Command,
+    Ended,
+    Error,
+    Final,
+    Hotwords,
+    Partial,
+    Ready,
+    ServerMessage,
+    Start,
+    Stop,
+)
+from stream_server.speech.hotwords import HotwordList
 
 LONGEST_TEXT = 1 << 20
 """Hotword lists are long; this is what FunASR's own server takes."""
@@ -33,6 +46,11 @@ class _Incoming:
         self.head = WavHead()
         self.utterance = Utterance(options, refusal)
         self.started = False
+
+    def listen_for(self, hotwords: HotwordList) -> list[Command]:
+        """Other hotwords in mid-utterance; they are in the Start where that is still to come."""
+        self.options = replace(self.options, hotwords=hotwords)
+        return [Hotwords(hotwords=hotwords)] if self.started else []
 
     def start(self) -> Start:
         self.started = True
@@ -61,12 +79,14 @@ class FunasrDialect:
         options = updated(self._options, said)
         acknowledge = _is_true(said, "is_end")
         ends = acknowledge or _is_true(said, "is_finished") or _is_false(said, "is_speaking")
-        self._options = options
+        changed, self._options = options.hotwords != self._options.hotwords, options
         if self._incoming is not None:
             self._incoming.utterance.wav_name = options.wav_name
         if ends:
             return self._end(acknowledge), b""
         self._configured = True
+        if changed and self._incoming is not None:
+            return self._incoming.listen_for(options.hotwords), b""
         return [], b""
 
     def receive_bytes(self, data: bytes) -> tuple[list[Command], bytes]:

@@ -13,9 +13,11 @@ import msgspec
 from stream_server.dialects import ranges
 from stream_server.dialects.document import read_object
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Ended, Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Command, Ended, Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.speech.hotwords import from_native
 
-LONGEST_TEXT = 64 << 10
+LONGEST_TEXT = 128 << 10
+"""As long as a list of hotwords may be."""
 LONGEST_FLUSH_ID = ranges.Text(256)
 
 _encoder = msgspec.json.Encoder()
@@ -28,7 +30,7 @@ class _Stage(Enum):
 
 
 class NativeDialect:
-    """One connection carries one session: start, audio and flushes, stop."""
+    """One connection carries one session: start, audio, flushes and hotwords, stop."""
 
     def __init__(self) -> None:
         self._stage = _Stage.BEFORE_START
@@ -36,13 +38,14 @@ class NativeDialect:
         self._ended = False
 
     def receive_text(self, text: str) -> tuple[list[Command], bytes]:
-        """One start, flush or stop. Raises ClientError with what is allowed instead."""
+        """One start, flush, hotwords or stop. Raises ClientError with what is allowed instead."""
         fields = read_object(text, LONGEST_TEXT)
         kind = fields.pop("type", None)
-        read = {"start": self._start, "flush": self._flush, "stop": self._stop}.get(kind) if _is_word(kind) else None
+        readers = {"start": self._start, "flush": self._flush, "hotwords": self._hotwords, "stop": self._stop}
+        read = readers.get(kind) if _is_word(kind) else None
         if read is None:
             raise ClientError("bad_field", "no such type of message", field="type",
-                              value="nothing" if kind is None else kind, allowed="one of start, flush, stop")
+                              value="nothing" if kind is None else kind, allowed="one of " + ", ".join(readers))
         return [read(fields)], b""
 
     def receive_bytes(self, data: bytes) -> tuple[list[Command], bytes]:
@@ -66,9 +69,13 @@ class NativeDialect:
         if self._stage is not _Stage.BEFORE_START:
             raise self._out_of_place("start")
         _no_others(fields, tuple(ranges.START))
+        if fields.get("hotwords") is not None:
+            hotwords = from_native(fields.pop("hotwords"))
+        else:
+            hotwords = None
         for field, value in fields.items():
             ranges.check(field, value)
-        start = Start(**fields)
+        start = Start(**{**fields, "hotwords": hotwords})
         ranges.check_window(start)
         self._stage = _Stage.OPEN
         return start
@@ -83,6 +90,12 @@ class NativeDialect:
                               allowed=LONGEST_FLUSH_ID.allowed)
         return Flush(id=name)
 
+    def _hotwords(self, fields: dict[str, object]) -> Hotwords:
+        if self._stage is not _Stage.OPEN:
+            raise self._out_of_place("hotwords")
+        _no_others(fields, ("hotwords",))
+        return Hotwords(hotwords=from_native(fields.get("hotwords", "nothing")))
+
     def _stop(self, fields: dict[str, object]) -> Stop:
         if self._stage is not _Stage.OPEN:
             raise self._out_of_place("stop")
@@ -93,7 +106,7 @@ class NativeDialect:
     def _out_of_place(self, what: str) -> ClientError:
         advice = {
             _Stage.BEFORE_START: 'send {"type":"start"} first; every field of it has a default',
-            _Stage.OPEN: "audio, flush and stop; for other options open another connection",
+            _Stage.OPEN: "audio, flush, hotwords and stop; for other options open another connection",
             _Stage.STOPPED: "nothing more; for another session open another connection",
         }[self._stage]
         return ClientError("bad_state", f"{what} has no place {_PLACE[self._stage]}", value=what, allowed=advice)

@@ -47,6 +47,7 @@ class Options:
             decoder_look_back=self.decoder_look_back,
             partials=self.mode != "offline",
             name=self.wav_name[: ranges.LONGEST_NAME],
+            hotwords=self.hotwords or None,
             **self.ours,
         )
 

@@ -9,6 +9,7 @@ from stream_server import config
 from stream_server.audio.windows import wish_from_samples, wish_from_triple
 from stream_server.errors import ClientError
 from stream_server.session.messages import Encoding, Start
+from stream_server.speech.hotwords import from_native
 
 LONGEST_NAME = 256
 
@@ -79,7 +80,21 @@ class ChunkSize:
         return isinstance(value, int) and not isinstance(value, bool)
 
 
-Range = WholeNumber | OneOf | Text | TrueOrFalse | ChunkSize
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Hotwords in one of the forms of `hotwords.from_native`, whose errors say more than that they are wrong."""
+
+    allowed: str = "a list of words, with weights or without; or an object of weights"
+
+    def holds(self, value: object) -> bool:
+        try:
+            from_native(value)
+        except ClientError:
+            return False
+        return True
+
+
+Range = WholeNumber | OneOf | Text | TrueOrFalse | ChunkSize | Words
 
 START: dict[str, Range] = {
     "encoding": OneOf(get_args(Encoding)),
@@ -96,6 +111,7 @@ START: dict[str, Range] = {
     "max_segment_ms": WholeNumber(*config.MAX_SEGMENT_MS, unit="ms"),
     "partials": TrueOrFalse(),
     "name": Text(LONGEST_NAME),
+    "hotwords": Words(),
 }
 
 NULLABLE = frozenset(START) - {"encoding", "sample_rate", "partials", "name"}

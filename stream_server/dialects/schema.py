@@ -10,7 +10,8 @@ import msgspec
 from stream_server.audio.windows import DEFAULT_WINDOWS, describe
 from stream_server.dialects import ranges
 from stream_server.dialects.native import LONGEST_FLUSH_ID
-from stream_server.session.messages import Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.speech.hotwords import LONGEST_WORD, MOST_WORDS, WEIGHTS
 
 
 class StartMessage(Start, frozen=True, kw_only=True, tag="start", forbid_unknown_fields=True):
@@ -21,11 +22,15 @@ class FlushMessage(Flush, frozen=True, kw_only=True, tag="flush", forbid_unknown
     __doc__ = cleandoc(Flush.__doc__ or "")
 
 
+class HotwordsMessage(Hotwords, frozen=True, kw_only=True, tag="hotwords", forbid_unknown_fields=True):
+    __doc__ = cleandoc(Hotwords.__doc__ or "")
+
+
 class StopMessage(Stop, frozen=True, kw_only=True, tag="stop", forbid_unknown_fields=True):
     __doc__ = cleandoc(Stop.__doc__ or "")
 
 
-ClientMessage = StartMessage | FlushMessage | StopMessage
+ClientMessage = StartMessage | FlushMessage | HotwordsMessage | StopMessage
 
 
 def native_schema() -> dict[str, object]:
@@ -34,6 +39,11 @@ def native_schema() -> dict[str, object]:
         [ClientMessage, ServerMessage], ref_template="#/$defs/{name}", schema_hook=_anything)
     _narrow(definitions["StartMessage"]["properties"])
     definitions["Ready"]["properties"]["window"] = _window()
+    words = _hotwords()
+    definitions["HotwordsMessage"]["properties"]["hotwords"] = words
+    definitions["StartMessage"]["properties"]["hotwords"] = {"anyOf": [words, {"type": "null"}], "default": None}
+    for internal in ("HotwordList", "Hotword"):
+        definitions.pop(internal, None)
     definitions["FlushMessage"]["properties"]["id"]["maxLength"] = LONGEST_FLUSH_ID.longest
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -56,6 +66,18 @@ def _window() -> dict[str, object]:
     example = describe(DEFAULT_WINDOWS[0])
     properties = {name: triple if isinstance(value, list) else whole for name, value in example.items()}
     return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _hotwords() -> dict[str, object]:
+    """A list of words, with weights or without, or an object of weights; the structs hold it in one form."""
+    word = {"type": "string", "minLength": 1, "maxLength": LONGEST_WORD}
+    weight = {"type": "number", "minimum": WEIGHTS[0], "maximum": WEIGHTS[1]}
+    weighted = {"type": "object", "properties": {"word": word, "weight": weight}, "required": ["word"],
+                "additionalProperties": False}
+    return {"anyOf": [
+        {"type": "array", "items": {"anyOf": [word, weighted]}, "maxItems": MOST_WORDS},
+        {"type": "object", "additionalProperties": weight, "maxProperties": MOST_WORDS},
+    ]}
 
 
 def _narrow(properties: dict[str, dict]) -> None:

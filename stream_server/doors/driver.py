@@ -20,9 +20,10 @@ from stream_server.doors.outbox import Outbox
 from stream_server.doors.stopwatch import Stopwatch
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import ClientError, EngineError, Overloaded
-from stream_server.session.messages import Command, Ended, Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Command, Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
 from stream_server.session.session import Session
 from stream_server.session.states import State
+from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis
 from stream_server.speech.vad import Vad
 
@@ -57,7 +58,7 @@ class Driver:
 
     def __init__(self, link: Link, dialect: Dialect, engine: Engine, observer: Observer, *,
                  defaults: SessionDefaults, limits: SessionLimits, jury: Jury,
-                 new_session_id: Callable[[], str]) -> None:
+                 new_session_id: Callable[[], str], hotwords: HotwordList = EMPTY) -> None:
         self.session_id: str | None = None
         self._link = link
         self._dialect = dialect
@@ -67,6 +68,7 @@ class Driver:
         self._limits = limits
         self._jury = jury
         self._new_session_id = new_session_id
+        self._hotwords = hotwords
         self._session: Session | None = None
         self._goodbye: tuple[int, str] | None = None
         self._outbox = Outbox()
@@ -218,9 +220,11 @@ class Driver:
         elif self._session is not None:
             self._pass_on(command)
 
-    def _pass_on(self, command: Flush | Stop) -> None:
+    def _pass_on(self, command: Flush | Hotwords | Stop) -> None:
         if isinstance(command, Flush):
             self._session.receive_flush(command)
+        elif isinstance(command, Hotwords):
+            self._session.receive_hotwords(command)
         else:
             self._session.receive_stop(command)
 
@@ -233,7 +237,7 @@ class Driver:
         await self._engine.admit(self.session_id)
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
-                          limits=self._limits, detectors=self._jury.detectors)
+                          limits=self._limits, detectors=self._jury.detectors, hotwords=self._hotwords)
         self._session = session
         self._observer.session_opened()
         try:

@@ -14,6 +14,7 @@ from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link
 from stream_server.doors.observer import Observer
 from stream_server.speech.detectors import Detectors
+from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,15 @@ class Reception:
     engine: Engine
 
     def __init__(self, dialects: Dialects, observer: Observer, defaults: SessionDefaults,
-                 limits: SessionLimits, detectors: Detectors = Detectors()) -> None:  # noqa: B008 - frozen
+                 limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
+                 hotwords: HotwordList = EMPTY) -> None:
+        """`hotwords`: the server's."""
         self._dialects = dialects
         self._observer = observer
         self._defaults = defaults
         self._limits = limits
         self._jury = Jury(detectors)
+        self._hotwords = hotwords
         self._drivers: set[Driver] = set()
         self._by_session: dict[str, Driver] = {}
 
@@ -41,7 +45,8 @@ class Reception:
         """Serves one connection until it ends."""
         name, make_dialect = self._dialects[path]
         driver = Driver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
-                        limits=self._limits, jury=self._jury, new_session_id=lambda: self._new_session(driver))
+                        limits=self._limits, jury=self._jury, new_session_id=lambda: self._new_session(driver),
+                        hotwords=self._hotwords)
         self._drivers.add(driver)
         self._observer.connected(name)
         log.debug("%s connected, dialect %s", link.peer, name)

@@ -18,7 +18,10 @@ from stream_server.engine.stepping import Outcome, advance
 from stream_server.engine.stream import Pending, Stream, Tenant, TenantKey
 from stream_server.engine.wire import Abort, Admit, Admitted, EngineMessage, Recognised, Refused, Release, Step
 from stream_server.errors import EngineError
+from stream_server.speech.context_graph import GraphCache
+from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Hypothesis
+from stream_server.speech.spelling import Speller
 from stream_server.units import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class Engine:
         self._windows = frozenset(runner.windows)
         self._clock = clock
         self._slots = Slots(runner.slots)
+        self._graphs = GraphCache(Speller(runner.vocabulary))
         self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
@@ -157,13 +161,20 @@ class Engine:
         stream = self._stream(tenant, step)
         deadline = now + step.window.hop_samples / SAMPLE_RATE
         samples = np.frombuffer(audio, dtype="<i2")
-        stream.pending = Pending(step.sequence, samples, step.last, arrived=now, deadline=deadline)
+        unspelt = None if step.hotwords is None else self._listen_for(stream, step.hotwords)
+        stream.pending = Pending(step.sequence, samples, step.last, now, deadline, unspelt)
         stream.next_sequence += 1
         if stream.lease is None:
             self._slotless[stream] = None
             self._seat()
         else:
             self._scheduler.add(stream)
+
+    def _listen_for(self, stream: Stream, hotwords: HotwordList) -> list[str]:
+        """Gives a stream its list; the words that cannot be spelt."""
+        graph = self._graphs.get(hotwords)
+        stream.graph = graph if graph.words else None
+        return list(graph.unspellable)
 
     def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
         """Why a chunk cannot be taken; None where it can."""
@@ -175,6 +186,8 @@ class Engine:
         hop = step.window.hop_samples
         if odd or samples > hop or (samples < hop and not step.last):
             return f"a chunk of {len(audio)} bytes, where a hop is {hop} samples of int16"
+        if step.hotwords is not None and not step.hotwords.fits:
+            return f"a list of {len(step.hotwords.words)} hotwords is beyond the limits"
         stream = tenant.stream
         if stream is None or step.generation != stream.generation:
             if step.generation <= tenant.generation:
@@ -248,8 +261,9 @@ class Engine:
             self.statistics.row_errors += 1
         if pending.last or result.error is not None:
             self._end_stream(tenant)
+        stream.progress = result.progress
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
-                                result.error)
+                                result.error, result.confidences, result.undecided, pending.unspelt)
         self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
 
     def _judge(self, results: Sequence[RowResult]) -> None:

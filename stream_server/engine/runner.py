@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from stream_server.audio.windows import Window
+from stream_server.speech.context_graph import ContextGraph
+from stream_server.speech.decoding import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,16 @@ class Row:
     """One stream's part in a step.
 
     `samples` are int16 at 16 kHz: exactly a hop, or 0 to a hop of them where `last` is set. `first` says that
-    the slot's state belongs to a former tenant and is to be forgotten before this step.
+    the slot's state belongs to a former tenant and is to be forgotten before this step. `graph` is of the stream's
+    hotwords, if it has any; `progress` is what its last step gave, None at first.
     """
 
     slot: int
     samples: np.ndarray
     first: bool = False
     last: bool = False
+    graph: ContextGraph | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +35,18 @@ class RowResult:
     """What a row's step recognised, oldest first.
 
     `pieces` are vocabulary entries (`@@` at the end of an unfinished English word); `frames[i]` is the frame of
-    60 ms, counted from the stream's first sample, in which `pieces[i]` fired. `error` says that this row failed
-    (its slot's state is then worthless) while its neighbours did not.
+    60 ms, counted from the stream's first sample, in which `pieces[i]` fired; `confidences[i]` is in percent. Of them
+    the last `undecided` are as a search for hotwords has them as of now: the next step, which is to be given
+    `progress`, begins with these positions again. `error` says that this row failed (its slot's state is then
+    worthless) while its neighbours did not.
     """
 
     pieces: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
+    confidences: list[int] = field(default_factory=list)
     error: str | None = None
+    undecided: int = 0
+    progress: Progress | None = None
 
 
 def batch_sizes(most: int) -> list[int]:
@@ -51,6 +61,8 @@ class Runner(Protocol):
     slots: int
     max_batch: int
     """Rows that a step may have."""
+    vocabulary: Sequence[str]
+    """The piece of each id."""
     workers: int
     """Steps that may run at once."""
 

@@ -10,6 +10,8 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row
 from stream_server.engine.slots import Lease
+from stream_server.speech.context_graph import ContextGraph
+from stream_server.speech.decoding import Progress
 
 TenantKey = tuple[bytes, str]
 """Routing id of the door, name of the session within that door."""
@@ -25,20 +27,23 @@ class Lane(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A chunk that waits for its step. Times are seconds of the engine's clock; `samples` are int16 at 16 kHz."""
+    """A chunk that waits for its step. Times are seconds of the engine's clock; `samples` are int16 at 16 kHz.
+    `unspelt`: see Hypothesis."""
 
     sequence: int
     samples: np.ndarray
     last: bool
     arrived: float
     deadline: float
+    unspelt: list[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
     """A segment being recognised: at most one chunk pending, a lease from its first chunk to its last result.
 
-    `stepping`: a step with its pending chunk has begun and not ended; its slot is being written.
+    `stepping`: a step with its pending chunk has begun and not ended; its slot is being written. `graph` is of its
+    hotwords, if it has any; `progress`: see Row.
     """
 
     tenant: TenantKey
@@ -49,12 +54,15 @@ class Stream:
     next_sequence: int = 0
     pending: Pending | None = None
     stepping: bool = False
+    graph: ContextGraph | None = None
+    progress: Progress | None = None
 
     def row(self) -> Row:
         """The pending chunk as a row of a step; the stream must have both a chunk and a lease."""
         if self.pending is None or self.lease is None:
             raise AssertionError(f"stream {self.generation} of {self.tenant[1]} has no chunk or no slot")
-        return Row(self.lease.slot, self.pending.samples, first=self.pending.sequence == 0, last=self.pending.last)
+        return Row(self.lease.slot, self.pending.samples, first=self.pending.sequence == 0, last=self.pending.last,
+                   graph=self.graph, progress=self.progress)
 
 
 @dataclass(slots=True, eq=False)

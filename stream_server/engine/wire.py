@@ -14,6 +14,7 @@ import numpy as np
 
 from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane
+from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis
 
 ModelKind = Literal["demo", "random", "directory", "hub"]
@@ -55,7 +56,10 @@ class Release(msgspec.Struct, frozen=True, tag=True):
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
-    """Door: a chunk; its samples are in the second frame, int16 little-endian. Answered by one Recognised."""
+    """Door: a chunk; its samples are in the second frame, int16 little-endian. Answered by one Recognised.
+
+    `hotwords`: the stream's list from this chunk on; None leaves it as it was.
+    """
 
     session: str
     generation: int
@@ -63,6 +67,7 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     window: Window
     last: bool = False
     lane: Lane = Lane.LIVE
+    hotwords: HotwordList | None = None
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -133,7 +138,7 @@ def pack(message: DoorMessage | EngineMessage) -> bytes:
 
 def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes]:
     """The two frames of a chunk."""
-    step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane)
+    step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane, chunk.hotwords)
     return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").tobytes()]
 
 

@@ -74,8 +74,8 @@ class Program:
 
     @torch.inference_mode()
     def run(self) -> np.ndarray:
-        """The step. For each row its count of tokens, 1 where its numbers are finite, then `tokens` ids and as many
-        frames, [rows, 2 + 2 * tokens]. A row with a greater count than `tokens` is to be asked again by `say_rest`."""
+        """The step: `pack`ed numbers of each row, of which `scores` [rows, tokens, vocabulary] stay on the device until
+        any program runs again. A row with a greater count than `tokens` is to be asked again by `say_rest`."""
         self._send()
         if self._graph is None:
             self._compute()
@@ -86,8 +86,9 @@ class Program:
         return self._result.numpy()
 
     @torch.inference_mode()
-    def say_rest(self, rows: Sequence[int], tokens: int) -> np.ndarray:
-        """What `run` would have given for `rows`, which fire at most `tokens` each, had there been room for them."""
+    def say_rest(self, rows: Sequence[int], tokens: int) -> tuple[np.ndarray, Tensor]:
+        """What `run` would have given for `rows`, which fire at most `tokens` each, had there been room for them; and
+        their scores."""
         chosen = torch.tensor(rows, device=self._device)
         heard = self._heard
         fired = replace(heard.tokens, count=heard.tokens.count[chosen], embeddings=heard.tokens.embeddings[chosen],
@@ -97,9 +98,10 @@ class Program:
                      fired, heard.frames[chosen], heard.finite[chosen])
         batch = Batch(*(getattr(self._batch(), name)[chosen] for name in Batch.__dataclass_fields__))
         writes = Writes()
-        packed = self._say(batch, some, tokens, writes)
+        scores = self._say(batch, some, tokens, writes)
+        packed = pack(some, scores)
         writes.commit()
-        return packed.cpu().numpy()
+        return packed.cpu().numpy(), scores
 
     def _send(self) -> None:
         for here, there in self._sent:
@@ -112,17 +114,21 @@ class Program:
     def _compute(self) -> None:
         batch, writes = self._batch(), Writes()
         self._heard = self._network.hear(self.window, batch, self._caches, writes)
-        self._packed = self._say(batch, self._heard, self.tokens, writes)
+        self.scores = self._say(batch, self._heard, self.tokens, writes)
+        self._packed = pack(self._heard, self.scores)
         writes.commit()
 
     def _say(self, batch: Batch, heard: Heard, tokens: int, writes: Writes) -> Tensor:
-        scores = self._network.say(self.window, batch, self._caches, heard, tokens, writes)
-        return pack(heard, scores)
+        return self._network.say(self.window, batch, self._caches, heard, tokens, writes)
 
 
 def pack(heard: Heard, scores: Tensor) -> Tensor:
-    """Count, finite, ids and frames of each row, [B, 2 + 2 N], from scores [B, N, vocabulary]."""
+    """Of each row its count of tokens, 1 where its numbers are finite, then N ids of the most probable tokens, N frames
+    in which they fired, and N confidences in percent: [B, 2 + 3 N] from scores [B, N, vocabulary]."""
     count, tokens = heard.tokens.count, scores.shape[1]
     meant = torch.arange(tokens, device=scores.device) < count[:, None]
     finite = heard.finite & (scores.isfinite().all(-1) | ~meant).all(-1)
-    return torch.cat((count[:, None], finite[:, None].long(), scores.argmax(-1), heard.frames[:, :tokens]), 1)
+    ids = scores.argmax(-1)
+    best, total = scores.gather(-1, ids[..., None]).squeeze(-1).float(), scores.float().logsumexp(-1)
+    percents = (100 * (best - total).exp()).nan_to_num(0.0).round().long()
+    return torch.cat((count[:, None], finite[:, None].long(), ids, heard.frames[:, :tokens], percents), 1)

@@ -11,12 +11,12 @@ from torch import Tensor
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, RowResult, batch_sizes
 from stream_server.errors import EngineError
-from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.caches import Caches, Writes
 from stream_server.models.checkpoint import Model
 from stream_server.models.frontend import CARRY_SAMPLES, fbank_frames, stacked_frames
 from stream_server.models.paraformer import Batch
 from stream_server.models.program import Program, pack
+from stream_server.models.tokens import Said, answers
 
 MOST_ROWS = {"cuda": 1024, "cpu": 32}
 """Rows of a step beyond which a device gains nothing."""
@@ -110,22 +110,23 @@ class ParaformerRunner:
         # Scores of no token are no matrix worth a product.
         nothing = self.caches.carried.new_zeros(len(rows), 0, len(self.vocabulary))
         scores = self.network.say(window, batch, self.caches, heard, spoken, writes) if spoken else nothing
-        packed = pack(heard, scores).tolist()
+        said = [Said(row, scores, place) for place, row in enumerate(pack(heard, scores).tolist())]
         writes.commit()
-        return [self._result(row, spoken) for row in packed]
+        return answers(rows, said, self.vocabulary)
 
     def _run_program(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
         program = self._program(window, len(rows))
         self._fill(window, rows, program.samples, program.numbers)
         program.clear(len(rows))
         packed = program.run()[: len(rows)].tolist()
-        results = [self._result(row, program.tokens) for row in packed]
+        said = [Said(row, program.scores, place) for place, row in enumerate(packed)]
         crowded = [index for index, (count, fine, *_) in enumerate(packed) if fine and count > program.tokens]
         if crowded:
             most = max(packed[index][0] for index in crowded)
-            for index, row in zip(crowded, program.say_rest(crowded, most).tolist(), strict=True):
-                results[index] = self._result(row, most)
-        return results
+            again, scores = program.say_rest(crowded, most)
+            for place, (index, row) in enumerate(zip(crowded, again.tolist(), strict=True)):
+                said[index] = Said(row, scores, place)
+        return answers(rows, said, self.vocabulary)
 
     def _program(self, window: Window, rows: int) -> Program:
         size = next(size for size in batch_sizes(self.max_batch) if size >= rows)
@@ -142,14 +143,6 @@ class ParaformerRunner:
                 program = self._program(window, size)
                 if self._device.type == "cuda":
                     pool = program.capture(pool)
-
-    def _result(self, packed: list[int], room: int) -> RowResult:
-        count, fine = packed[:2]
-        if not fine:
-            return RowResult(error="the model's numbers overflowed")
-        ids, frames = packed[2 : 2 + room], packed[2 + room :]
-        said = [(ids[i], frames[i]) for i in range(min(count, room)) if ids[i] >= UNSPOKEN]
-        return RowResult([self.vocabulary[id_] for id_, _ in said], [frame for _, frame in said])
 
     def _fill(self, window: Window, rows: Sequence[Row], samples: np.ndarray, numbers: np.ndarray) -> None:
         """Write the rows' samples and numbers, as `paraformer.Batch` has them, into the first places of both."""

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from stream_server.config import VadKind
+from stream_server.speech.hotwords import HotwordList
 
 Encoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"]
 Reason = Literal["silence", "length", "flush", "stop", "error"]
@@ -20,7 +21,8 @@ Reason = Literal["silence", "length", "flush", "stop", "error"]
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Opens the session. Every field has a default; None leaves the choice to the server.
 
-    `chunk_size` is samples at 16 kHz together with `hop_size`, or FunASR's [l, c, r] without it.
+    `chunk_size` is samples at 16 kHz together with `hop_size`, or FunASR's [l, c, r] without it. `hotwords` are laid
+    over the server's.
     """
 
     encoding: Encoding = "pcm_s16le"
@@ -37,6 +39,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     max_segment_ms: int | None = None
     partials: bool = True
     name: str = ""
+    hotwords: HotwordList | None = None
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +48,17 @@ class Flush(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
 
 
+class Hotwords(msgspec.Struct, frozen=True, kw_only=True):
+    """Replaces the session's hotwords from the next hop on."""
+
+    hotwords: HotwordList
+
+
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """No more audio: the open segment is finished, then the session ends."""
 
 
-Command = Start | Flush | Stop
+Command = Start | Flush | Hotwords | Stop
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -75,7 +84,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True, tag="partial"):
-    """Text of an open segment, whole each time. The first `stable` characters will not change."""
+    """Text of an open segment, whole each time. The first `stable` characters will not change.
+
+    `tokens` are [text, start_ms, end_ms] of each character or word, `confidences` how probable the model holds each,
+    0 to 1.
+    """
 
     segment: int
     revision: int
@@ -83,10 +96,13 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True, tag="partial"):
     stable: int
     start_ms: int
     end_ms: int
+    tokens: list[tuple[str, int, int]] = []
+    confidences: list[float] = []
 
 
 class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
-    """A segment's text that will not change. `tokens` are [text, start_ms, end_ms] of each character or word."""
+    """A segment's text that will not change. `tokens` are [text, start_ms, end_ms] of each character or word,
+    `confidences` how probable the model holds each, 0 to 1; `hotwords` those that are in the text."""
 
     segment: int
     revision: int
@@ -95,6 +111,15 @@ class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
     end_ms: int
     reason: Reason
     tokens: list[tuple[str, int, int]] = []
+    confidences: list[float] = []
+    hotwords: list[str] = []
+
+
+class HotwordsTaken(msgspec.Struct, frozen=True, kw_only=True, tag="hotwords"):
+    """The engine has the client's list of so many `words`; the model's vocabulary cannot spell the `unspelt`."""
+
+    words: int
+    unspelt: list[str]
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag="flushed"):
@@ -126,4 +151,4 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
     retry_after_s: int | None = None
 
 
-ServerMessage = Ready | Speech | Partial | Final | Flushed | Ended | Error
+ServerMessage = Ready | Speech | Partial | Final | HotwordsTaken | Flushed | Ended | Error

@@ -7,11 +7,22 @@ from dataclasses import dataclass, field
 
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
-from stream_server.session.messages import Error, Final, Flushed, Partial, Reason, ServerMessage, Speech
+from stream_server.session.messages import (
+    Error,
+    Final,
+    Flushed,
+    HotwordsTaken,
+    Partial,
+    Reason,
+    ServerMessage,
+    Speech,
+)
 from stream_server.session.options import Options
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
+from stream_server.speech.hits import hits
+from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis
-from stream_server.speech.transcript import Transcript
+from stream_server.speech.transcript import Piece, Token, Transcript
 from stream_server.units import FRAME_SAMPLES, samples_to_ms
 
 MOST_LOSSES = 3
@@ -20,13 +31,20 @@ MOST_LOSSES = 3
 
 @dataclass(slots=True)
 class _Segment:
-    """What is said of the open segment. `onset`: the sample at which speech was first heard."""
+    """What is said of the open segment. `onset`: the sample at which speech was first heard; `undecided`: what stands
+    behind the transcript while a hotword may still be coming."""
 
     number: int
     onset: int
     transcript: Transcript
+    undecided: list[Piece] = field(default_factory=list)
     revision: int = 0
-    shown: str = ""
+    shown: tuple[str, int] = ("", 0)
+
+    def decide(self) -> None:
+        """What is undecided stays as it stands."""
+        self.transcript = self.transcript.extended(self.undecided)
+        self.undecided = []
 
 
 @dataclass(slots=True)
@@ -34,7 +52,9 @@ class _Stream:
     """What the engine has been given of the open segment, in absolute samples.
 
     `next`: where the next chunk begins; `reached`: up to where hypotheses have come; `kept_from`: the start of the
-    audio that a replay would need, always a whole number of hops from `start`.
+    audio that a replay would need, always a whole number of hops from `start`; `given`: when the last piece of the
+    transcript fired; `decided`: pieces that fired until then are in the text of before, and passed over; `hotwords`:
+    the list that the engine has.
     """
 
     generation: int
@@ -42,6 +62,9 @@ class _Stream:
     next: int
     reached: int
     kept_from: int
+    given: int = -1
+    decided: int = -1
+    hotwords: HotwordList = EMPTY
     sequence: int = 0
     losses: int = 0
 
@@ -51,6 +74,7 @@ class _InFlight:
     sequence: int
     end: int
     last: bool
+    own_hotwords: HotwordList | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +86,11 @@ class Segments:
 
     Replay. When the engine is lost, the open stream begins anew under the next generation, with the same audio cut
     into the same hops. What hypotheses say of hops up to `reached` is in the transcript already: it is passed over,
-    and the first hop beyond adds to the text again. So nothing shown is said twice or taken back.
+    and the first hop beyond adds to the text again. So nothing shown is said twice or taken back. With hotwords some of
+    those pieces were undecided: all that fired from the first of them on is taken from the replay. When a piece fires
+    does not depend on hotwords, so that this holds if the list was changed meanwhile.
+
+    `hotwords` is the list in force, `own_hotwords` the client's until it has been told that the engine has it.
     """
 
     options: Options
@@ -70,6 +98,8 @@ class Segments:
     ledger: Ledger
     messages: list[ServerMessage] = field(default_factory=list)
     stopped: bool = False
+    hotwords: HotwordList = EMPTY
+    own_hotwords: HotwordList | None = None
     _segment: _Segment | None = None
     _stream: _Stream | None = None
     _in_flight: _InFlight | None = None
@@ -112,8 +142,10 @@ class Segments:
         if end is None:
             return None
         samples = self.intake.ring.read(stream.next, end)
-        chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last)
-        self._in_flight = _InFlight(stream.sequence, end, last)
+        news = self.hotwords if self.hotwords is not stream.hotwords else None
+        chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last, news)
+        self._in_flight = _InFlight(stream.sequence, end, last, None if news is None else self.own_hotwords)
+        stream.hotwords = self.hotwords
         stream.sequence += 1
         stream.next = end
         return chunk
@@ -150,8 +182,10 @@ class Segments:
             return
         self.ledger.replays += 1
         self._generation += 1
-        kept = stream.kept_from
-        self._stream = _Stream(self._generation, kept, kept, stream.reached, kept, losses=stream.losses)
+        kept, undecided = stream.kept_from, self._segment.undecided
+        decided = undecided[0].fired_at - 1 if undecided else max(stream.given, self._border(stream))
+        self._stream = _Stream(self._generation, kept, kept, stream.reached, kept, stream.given,
+                               max(decided, stream.decided), losses=stream.losses)
 
     def abandon(self) -> int | None:
         """Forgets what is open. The generation that the engine still holds, if any."""
@@ -198,12 +232,13 @@ class Segments:
     # ---- hypotheses
 
     def _accept(self, flight: _InFlight, hypothesis: Hypothesis) -> None:
-        stream, segment = self._stream, self._segment
+        stream = self._stream
         new = flight.last or flight.end > stream.reached
+        self._take_pieces(hypothesis, new)
         if new:
-            for piece, frame in zip(hypothesis.pieces, hypothesis.frames, strict=True):
-                segment.transcript.append(piece, stream.start + (frame + 1) * FRAME_SAMPLES)
             stream.losses = 0
+        if hypothesis.unspelt is not None and flight.own_hotwords is not None:
+            self._confirm(flight.own_hotwords, hypothesis.unspelt)
         self.ledger.recognise_until(flight.end)
         stream.reached = max(stream.reached, flight.end)
         head = self.intake.decisions[0] if self.intake.decisions else None
@@ -214,17 +249,44 @@ class Segments:
         elif new:
             self._show()
 
+    def _take_pieces(self, hypothesis: Hypothesis, new: bool) -> None:
+        stream, segment = self._stream, self._segment
+        spoken = [Piece(piece, stream.start + (frame + 1) * FRAME_SAMPLES, confidence) for piece, frame, confidence
+                  in zip(hypothesis.pieces, hypothesis.frames, hypothesis.confidences, strict=True)]
+        certain = len(spoken) - hypothesis.undecided
+        for piece in spoken[:certain]:
+            # Of a hop that has been heard before counts only what was undecided then.
+            if piece.fired_at > stream.decided and (new or piece.fired_at <= self._border(stream)):
+                segment.transcript.append(*piece)
+                stream.given = piece.fired_at
+        if new:
+            segment.undecided = [piece for piece in spoken[certain:] if piece.fired_at > stream.decided]
+        else:
+            segment.undecided = [piece for piece in segment.undecided if piece.fired_at > stream.given]
+
+    def _border(self, stream: _Stream) -> int:
+        """Up to which sample hypotheses of the hops until `reached` have pieces."""
+        return stream.reached - self.options.look_ahead_samples
+
+    def _confirm(self, own: HotwordList, unspelt: list[str]) -> None:
+        words = {hotword.word for hotword in own.words}
+        self.messages.append(HotwordsTaken(words=len(words), unspelt=[word for word in unspelt if word in words]))
+        if own is self.own_hotwords:
+            self.own_hotwords = None
+
     def _show(self) -> None:
         segment = self._segment
-        text = segment.transcript.text
-        if text == segment.shown or not self.options.partials:
+        transcript = segment.transcript.extended(segment.undecided)
+        shown = transcript.text, segment.transcript.stable
+        if shown == segment.shown or not self.options.partials:
             return
-        segment.shown = text
+        segment.shown = shown
         segment.revision += 1
-        given_up_to = self._stream.reached - self.options.look_ahead_samples
+        end = max(self._border(self._stream), segment.onset)
+        tokens = transcript.tokens(segment.onset, end)
         self.messages.append(Partial(
-            segment=segment.number, revision=segment.revision, text=text, stable=segment.transcript.stable,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(max(given_up_to, segment.onset)),
+            segment=segment.number, revision=segment.revision, text=transcript.text, stable=segment.transcript.stable,
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), **_said(tokens),
         ))
 
     def _open(self, start: int, onset: int) -> None:
@@ -240,6 +302,7 @@ class Segments:
     def _finish(self) -> None:
         """The head of the decisions is the end of the open segment, and its text is complete."""
         decision = self.intake.decisions.popleft()
+        self._segment.decide()
         self._segment.transcript.finish()
         self._close(decision.last_speech, decision.reason)
         self._stream = None
@@ -250,6 +313,9 @@ class Segments:
         # its caches, and only the text is closed with what has been given; a half-spelt word moves on. As tokens
         # are given a look-ahead late, the border in time lies that much before the end of the hop.
         stream = self._stream
+        if self._segment.undecided:
+            stream.decided = self._segment.undecided[-1].fired_at
+        self._segment.decide()
         pending = self._segment.transcript.take_pending()
         border = max(split.border, self._segment.onset)
         self._close(border, "length")
@@ -263,6 +329,7 @@ class Segments:
         """The engine gave up on the stream: what was shown stands, the failed chunk is dropped, the rest goes on."""
         self.ledger.failures += 1
         resume = max(failed_until, self._stream.reached)
+        self._segment.decide()
         self._segment.transcript.finish()
         self._close(self._stream.reached, "error")
         self.messages.append(Error(code="engine_failed", message=f"a part of the audio was not recognised: {error}"))
@@ -283,6 +350,12 @@ class Segments:
         tokens = segment.transcript.tokens(segment.onset, end)
         self.messages.append(Final(
             segment=segment.number, revision=segment.revision + 1, text=segment.transcript.text,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), reason=reason,
-            tokens=[(token.text, samples_to_ms(token.start), samples_to_ms(token.end)) for token in tokens],
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), reason=reason, **_said(tokens),
+            hotwords=hits(self.hotwords, [token.text for token in tokens]),
         ))
+
+
+def _said(tokens: list[Token]) -> dict[str, list]:
+    """The two fields of a partial or final that say more of its text."""
+    return {"tokens": [(token.text, samples_to_ms(token.start), samples_to_ms(token.end)) for token in tokens],
+            "confidences": [token.confidence / 100 for token in tokens]}

@@ -13,11 +13,12 @@ from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.session import states
 from stream_server.session.intake import Intake
 from stream_server.session.ledger import Ledger
-from stream_server.session.messages import Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Error, Flush, Hotwords, ServerMessage, Start, Stop
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
 from stream_server.speech.detectors import Detectors
+from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis
 from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
@@ -27,8 +28,10 @@ class Session:
     """One client's session. `receive_…` raises ClientError where the client is wrong; the state is then as before."""
 
     def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
-                 limits: SessionLimits, detectors: Detectors = Detectors()) -> None:  # noqa: B008 - frozen
-        """`windows`: those that are served, the default first; `model`: its name, for the ready message."""
+                 limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
+                 hotwords: HotwordList = EMPTY) -> None:
+        """`windows`: those that are served, the default first; `model`: its name, for the ready message;
+        `hotwords`: the server's."""
         self.id = session_id
         self.state = states.FIRST
         self.statistics = Ledger()
@@ -38,6 +41,7 @@ class Session:
         self._defaults = defaults
         self._limits = limits
         self._detectors = detectors
+        self._hotwords = hotwords
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
@@ -57,6 +61,7 @@ class Session:
         self._segments = Segments(options, Intake(options, options.capacity(self._limits), vad), self.statistics)
         # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
         self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)
+        self._take_hotwords(start.hotwords)
         if self._engine_away:
             self._segments.lose_engine()
         self._messages.append(options.ready(self.id, self._model))
@@ -72,6 +77,12 @@ class Session:
         """Ends the open segment here. Raises ClientError where too many flushes wait for their answer."""
         state = states.after(self.state, Event.FLUSH)
         self._segments.intake.receive_flush(flush.id)
+        self._enter(state)
+
+    def receive_hotwords(self, hotwords: Hotwords) -> None:
+        """Another list for the session, from the next hop on."""
+        state = states.after(self.state, Event.HOTWORDS)
+        self._take_hotwords(hotwords.hotwords)
         self._enter(state)
 
     def receive_stop(self, stop: Stop = Stop()) -> None:  # noqa: B008 - frozen and without fields
@@ -196,6 +207,10 @@ class Session:
             self._segments.busy or self.unjudged is not None or not self.wants_audio)
 
     # ---- inside
+
+    def _take_hotwords(self, own: HotwordList | None) -> None:
+        self._segments.own_hotwords = own
+        self._segments.hotwords = self._hotwords.overlaid(own or EMPTY) or EMPTY
 
     def _enter(self, state: State) -> None:
         self.state = state

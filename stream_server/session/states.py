@@ -28,6 +28,7 @@ class Event(enum.Enum):
     START = "start"
     AUDIO = "audio"
     FLUSH = "flush"
+    HOTWORDS = "hotwords"
     STOP = "stop"
     IDLE = "idle timeout"
     EXPIRE = "start timeout"
@@ -46,6 +47,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.OPEN: {
         Event.AUDIO: State.OPEN,
         Event.FLUSH: State.OPEN,
+        Event.HOTWORDS: State.OPEN,
         Event.STOP: State.STOPPING,
         Event.IDLE: State.STOPPING,
         Event.DISCONNECT: State.ENDED,
@@ -59,7 +61,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
 }
 
-FROM_CLIENT = (Event.START, Event.AUDIO, Event.FLUSH, Event.STOP)
+FROM_CLIENT = (Event.START, Event.AUDIO, Event.FLUSH, Event.HOTWORDS, Event.STOP)
 
 
 def after(state: State, event: Event) -> State:

@@ -149,6 +149,8 @@ class ContextGraph:
     """int32 [S]: the word of `words` that is the state's whole string, -1 where there is none."""
     depth: np.ndarray
     """int32 [S]: tokens of the state's string."""
+    alphabet: np.ndarray
+    """int64: the tokens that its words have, in order."""
 
     def words_at(self, state: int) -> list[tuple[str, int]]:
         """The words that end at `state`, each with the number of its tokens, the longest first."""
@@ -234,7 +236,8 @@ def _tables(children: list[dict[int, int]], ends: list[int], bonus: list[float],
         first=np.cumsum([0, *map(len, children)]), fail=np.array(fail, np.int32),
         pending=np.array(pending), credit=np.array(credit), promise=np.array(promise),
     )
-    return ContextGraph(automaton, words, unspellable, np.array(ends, np.int32), np.array(depth, np.int32))
+    alphabet = np.unique(automaton.tokens(np.arange(len(arcs))))
+    return ContextGraph(automaton, words, unspellable, np.array(ends, np.int32), np.array(depth, np.int32), alphabet)
 
 
 def join(graphs: Sequence[ContextGraph]) -> tuple[Automaton, np.ndarray]:

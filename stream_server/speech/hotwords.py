@@ -22,6 +22,8 @@ WEIGHTS = (0.0, 100.0)
 """FunASR recommends 1 to 100. 0 takes a word of the server's list away."""
 MOST_WORDS = 1_000
 """Of one list; FunASR recommends no more."""
+MOST_IN_FORCE = 2 * MOST_WORDS
+"""Of the server's list and a session's together."""
 LONGEST_WORD = 64
 """Characters."""
 
@@ -67,6 +69,12 @@ class HotwordList:
         """This list, the server's, with a session's: the session's weights win, and its weight 0 takes a word away."""
         merged = {hotword.word.lower(): hotword for hotword in (*self.words, *session.words)}
         return HotwordList(tuple(sorted(hotword for hotword in merged.values() if hotword.weight > 0)))
+
+    @property
+    def fits(self) -> bool:
+        """Within the limits: what `of` and `overlaid` give does."""
+        return len(self.words) <= MOST_IN_FORCE and all(
+            0 < len(word) <= LONGEST_WORD and WEIGHTS[0] <= weight <= WEIGHTS[1] for word, weight in self.words)
 
     def __bool__(self) -> bool:
         return bool(self.words)

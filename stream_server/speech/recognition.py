@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream_server.audio.windows import Window
+from stream_server.speech.hotwords import HotwordList
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Chunk:
 
     `samples`: int16 at 16 kHz, exactly a hop, or 0 to a hop of them where `last` is set. `generation` names the
     stream within its session and rises with each; `sequence` counts the stream's chunks from 0. The next chunk
-    of a session is handed out only after the hypothesis of this one has come back.
+    of a session is handed out only after the hypothesis of this one has come back. `hotwords`: the list that holds
+    from this chunk on; None leaves it as it was, and a stream begins without one.
     """
 
     generation: int
@@ -23,6 +25,7 @@ class Chunk:
     window: Window
     samples: np.ndarray
     last: bool = False
+    hotwords: HotwordList | None = None
 
     @property
     def first(self) -> bool:
@@ -34,8 +37,12 @@ class Hypothesis:
     """What one chunk added to its stream.
 
     `pieces` are vocabulary entries, `@@` at the end of an unfinished word; `frames[i]` counts frames of 60 ms
-    from the stream's first sample to the firing of `pieces[i]`. `error` says that the engine failed on this
+    from the stream's first sample to the firing of `pieces[i]`, and `confidences[i]` is how probable the model held
+    it, in percent. The last `undecided` of them are what stands there as of now, while a hotword may still be coming:
+    the next hypothesis has all of these positions again. `error` says that the engine failed on this
     stream: its text so far stands, and no more will come for this generation.
+
+    `unspelt`, where the chunk brought a list of hotwords: those that the model's vocabulary cannot spell.
     """
 
     generation: int
@@ -44,3 +51,6 @@ class Hypothesis:
     frames: list[int] = field(default_factory=list)
     last: bool = False
     error: str | None = None
+    confidences: list[int] = field(default_factory=list)
+    undecided: int = 0
+    unspelt: list[str] | None = None

@@ -7,7 +7,7 @@ between English words, single letters that follow each other written as one abbr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,12 +24,22 @@ _ideograph = re.compile(f"[{IDEOGRAPHS}]")
 _han = re.compile(rf"[{IDEOGRAPHS}\d@]*")
 
 
+class Piece(NamedTuple):
+    """A vocabulary entry that fired at the sample `fired_at`; `confidence` in percent."""
+
+    text: str
+    fired_at: int
+    confidence: int = 100
+
+
 class Token(NamedTuple):
-    """A character or word with the samples [start, end) in which it was spoken."""
+    """A character or word with the samples [start, end) in which it was spoken, and the confidence of its least
+    certain piece, in percent."""
 
     text: str
     start: int
     end: int
+    confidence: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class _Word:
     script: Script
     start: int
     end: int
+    confidence: int
 
     # A word that was cut short may happen to be one letter; as its text has been shown it is never respelt.
     is_letter: bool = False
@@ -46,21 +57,21 @@ class _Word:
 class Transcript:
     """The text of one segment. Pieces come in the order of their times, which are absolute sample indices."""
 
-    def __init__(self, start: int, pending: list[tuple[str, int]] | None = None) -> None:
+    def __init__(self, start: int, pending: Sequence[Piece] = ()) -> None:
         """`start`: the segment's first sample; `pending`: what `take_pending` of the segment before gave."""
         self._words: list[_Word] = []
-        self._pending = list(pending or [])
+        self._pending = list(pending)
         self._start = start
         self._text: str | None = None
 
-    def append(self, piece: str, fired_at: int) -> None:
-        """`piece` fired at the sample `fired_at`."""
+    def append(self, piece: str, fired_at: int, confidence: int = 100) -> None:
+        """`piece` fired at the sample `fired_at`; `confidence` in percent."""
         if piece in SPECIAL or not piece:
             return
         self._text = None
         if self._pending and _ideograph.match(piece):
             self.finish()
-        self._pending.append((piece, fired_at))
+        self._pending.append(Piece(piece, fired_at, confidence))
         if not piece.endswith(UNFINISHED):
             self._complete(cut_short=False)
 
@@ -70,7 +81,17 @@ class Transcript:
         if self._pending:
             self._complete(cut_short=True)
 
-    def take_pending(self) -> list[tuple[str, int]]:
+    def extended(self, pieces: Sequence[Piece]) -> Transcript:
+        """This transcript with `pieces` behind it; itself where there are none, else another one."""
+        if not pieces:
+            return self
+        longer = Transcript(self._start, self._pending)
+        longer._words = list(self._words)
+        for piece in pieces:
+            longer.append(*piece)
+        return longer
+
+    def take_pending(self) -> list[Piece]:
         """Removes the unfinished word, for the segment in which it will be finished."""
         self._text = None
         pending, self._pending = self._pending, []
@@ -102,7 +123,7 @@ class Transcript:
         for word in self._spelt(with_pending=True):
             begins = min(max(word.start, earliest), end)
             earliest = min(max(word.end, begins), end)
-            tokens.append(Token(word.text, begins, earliest))
+            tokens.append(Token(word.text, begins, earliest, word.confidence))
         return tokens
 
     def _complete(self, cut_short: bool) -> None:
@@ -110,11 +131,12 @@ class Transcript:
         self._pending = []
 
     def _pending_word(self, cut_short: bool) -> _Word:
-        text = "".join(piece.removesuffix(UNFINISHED) for piece, _ in self._pending)
+        text = "".join(piece.text.removesuffix(UNFINISHED) for piece in self._pending)
         before = self._words[-1].end if self._words else self._start
-        first, last = self._pending[0][1], self._pending[-1][1]
+        first, last = self._pending[0].fired_at, self._pending[-1].fired_at
+        confidence = min(piece.confidence for piece in self._pending)
         is_letter = not cut_short and len(self._pending) == 1 and len(text) == 1 and text.isascii() and text.isalpha()
-        return _Word(text, _script(text), max(before, first - LONGEST_TOKEN), last, is_letter)
+        return _Word(text, _script(text), max(before, first - LONGEST_TOKEN), last, confidence, is_letter)
 
     def _spelt(self, with_pending: bool) -> list[_Word]:
         words = [*self._words, self._pending_word(cut_short=True)] if with_pending and self._pending else self._words
@@ -131,7 +153,8 @@ def _abbreviated(words: list[_Word]) -> Iterator[_Word]:
             yield letters[0]
         elif letters:
             text = "".join(letter.text for letter in letters).upper()
-            yield _Word(text, "latin", letters[0].start, letters[-1].end, is_letter=True)
+            confidence = min(letter.confidence for letter in letters)
+            yield _Word(text, "latin", letters[0].start, letters[-1].end, confidence, is_letter=True)
         letters = []
         if word is not None:
             yield word

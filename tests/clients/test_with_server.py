@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_client import Ended, Event, Final, Partial, Ready, ServerError, Wishes, connect, transcribe_file
+from stream_client import Ended, Event, Final, Hotwords, Partial, Ready, ServerError, Wishes, connect, transcribe_file
 from tests.support.server import Server
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.wav"))
@@ -70,3 +70,18 @@ def test_the_command_prints_json(server: Server) -> None:
     assert [fields["type"] for fields in objects[-2:]] == ["ended", "timings"]
     assert {"partial", "final"} <= {fields["type"] for fields in objects}
     assert all(fields["source"] == str(SAMPLES[0]) for fields in objects)
+
+
+@pytest.mark.parametrize("dialect", ["native", "funasr"])
+@pytest.mark.parametrize("name", ["张伟", "章玮"])
+async def test_a_name_is_written_as_the_hotwords_have_it(server: Server, name: str, dialect: str) -> None:
+    """The recording says a name that four people have in the demonstration model's world, each written otherwise."""
+    (path,) = (path for path in SAMPLES if path.stem == "name")
+    events = await collect(server, path, dialect=dialect, wishes=Wishes(hotwords=(name, "达摩院")))
+    (final,) = (event for event in events if isinstance(event, Final))
+    assert final.text.startswith(f"请{name}")
+    partials = [event.text for event in events if isinstance(event, Partial) and len(event.text) >= 3]
+    assert partials and all(text.startswith(f"请{name}") for text in partials)
+    if dialect == "native":
+        assert final.hotwords == (name,) and len(final.confidences) == len(final.tokens) == len(final.text)
+        assert [event for event in events if isinstance(event, Hotwords)] == [Hotwords(words=2, unspelt=("达摩院",))]

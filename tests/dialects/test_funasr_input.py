@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_server.dialects.funasr import FunasrDialect
 from stream_server.dialects.options import Options, updated
 from stream_server.errors import ClientError
-from stream_server.session.messages import Start
+from stream_server.session.messages import Hotwords, Start, Stop
 from stream_server.speech.hotwords import HotwordList
 from tests.dialects.conversation import Conversation
 
@@ -76,6 +76,20 @@ def test_hotwords_are_read_and_stay_until_others_come() -> None:
     second = updated(first, {"hotwords": None, "wav_name": "b"})
     assert (first.hotwords, second.hotwords) == (words, words)
     assert updated(second, {"hotwords": ""}).hotwords == HotwordList()
+
+
+def test_hotwords_go_with_the_start_and_in_mid_utterance_by_themselves() -> None:
+    talk, words = Conversation(FunasrDialect()), HotwordList.of([("章伟", 20)])
+    assert talk.text({"hotwords": "达摩院"}) == []
+    assert talk.text({"hotwords": "章伟"}) == []
+    assert talk.bytes(b"RI") == []
+    assert talk.text({"hotwords": "章伟 达摩院"}) == []
+    assert talk.bytes(bytes(100)) == [Start(name="microphone", hotwords=HotwordList.of([("章伟", 20), ("达摩院", 20)]))]
+    assert talk.text({"hotwords": '{"章伟": 20}'}) == [Hotwords(hotwords=words)]
+    assert talk.text({"hotwords": "章伟"}) == talk.text({"wav_name": "b"}) == []
+    assert talk.text({"hotwords": ""}) == [Hotwords(hotwords=HotwordList())]
+    assert talk.text({"is_speaking": False}) == [Stop()]
+    assert talk.text({"hotwords": "章伟"}) == []
 
 
 def test_what_is_not_said_again_stays() -> None:

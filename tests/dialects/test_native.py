@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from stream_server.dialects.native import NativeDialect
 from stream_server.errors import ClientError
 from stream_server.session import messages
-from stream_server.session.messages import Ended, Error, Flush, ServerMessage, Start, Stop
+from stream_server.session.messages import Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.speech.hotwords import HotwordList
 from tests.dialects.conversation import ENDED, TWO_SENTENCES, Conversation, final, partial
 
 START = {"type": "start"}
@@ -107,7 +108,7 @@ def test_a_misspelt_field_is_told_with_the_nearest() -> None:
     ("", "bad_json"), ("nul", "bad_json"), ("[]", "bad_json"), ("7", "bad_json"), ('"start"', "bad_json"),
     ('{"type":"start"', "bad_json"), ("[" * 10_000, "bad_json"), ('{"a":' * 9 + "1" + "}" * 9, "bad_json"),
     ('{"type":"start","sample_rate":' + "1" * 5000 + "}", "bad_json"), ('{"a":"\\ud800"}', "bad_json"),
-    ("\ud800", "bad_json"), (" " * 70_000, "too_large"),
+    ("\ud800", "bad_json"), (" " * 140_000, "too_large"),
     ("{}", "bad_field"), ('{"type":"begin"}', "bad_field"), ('{"type":["start"]}', "bad_field"),
     ('{"type":"stop"}', "bad_state"), ('{"type":"flush"}', "bad_state"),
 ])
@@ -189,3 +190,25 @@ def test_nothing_but_client_errors(text: str) -> None:
         json.dumps([error.code, error.message, error.field, error.value, error.allowed])
     else:
         assert isinstance(command, Start)
+
+
+def test_hotwords_in_each_of_their_forms() -> None:
+    talk, words = Conversation(NativeDialect()), HotwordList.of([("章伟", 30), ("达摩院", 20)])
+    assert talk.text({**START, "hotwords": ["章伟"]}) == [Start(hotwords=HotwordList.of([("章伟", 20)]))]
+    for form in ([{"word": "章伟", "weight": 30}, "达摩院"], {"章伟": 30, "达摩院": 20}):
+        assert talk.text({"type": "hotwords", "hotwords": form}) == [Hotwords(hotwords=words)]
+    assert talk.text({"type": "hotwords", "hotwords": []}) == [Hotwords(hotwords=HotwordList())]
+
+
+@pytest.mark.parametrize("message", [
+    {**START, "hotwords": "章伟"}, {**START, "hotwords": {"章伟": 101}}, {**START, "hotwords": [1]},
+    {**START, "hotwords": ["http://127.0.0.1/words"]}, {**START, "hotwords": [{"word": "章伟", "wait": 3}]},
+])
+def test_hotwords_that_cannot_be(message: dict) -> None:
+    dialect = NativeDialect()
+    error = refusal(dialect, message)
+    assert (error.code, error.field) == ("bad_field", "hotwords") and error.allowed
+    assert Conversation(dialect).text(START) == [Start()]
+    for wrong in ({"type": "hotwords"}, {"type": "hotwords", "hotwords": None}, {"type": "hotwords", "words": []},
+                  {"type": "hotwords", "hotwords": message["hotwords"]}):
+        assert refusal(dialect, wrong).allowed

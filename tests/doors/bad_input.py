@@ -21,7 +21,7 @@ LIMIT = 4 << 20
 BACK = 'send {"type":"start"} first; every field of it has a default'
 OVER = "nothing more; for another session open another connection"
 STARTS = ("encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, "
-          "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, partials, name")
+          "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, partials, name, hotwords")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ def _config(**fields: object) -> str:
     return json.dumps({"is_speaking": True, **fields})
 
 
+def _hotwords(words: object) -> str:
+    return json.dumps({"type": "hotwords", "hotwords": words})
+
+
 def _cannot(field: str, value: str, allowed: str) -> tuple[dict[str, str]]:
     return (error("bad_field", f"{field} cannot be this", field, value, allowed),)
 
@@ -73,6 +77,7 @@ def _outside(value: str, allowed: str) -> tuple[dict[str, str]]:
 
 
 SIZES = "samples at 16 kHz together with hop_size, or [l, c, r] in frames of 60 ms without it"
+LISTS = 'a list of words, or objects such as {"word": "\u963f\u91cc\u5df4\u5df4", "weight": 20}'
 TRIPLE = "[l, c, r] with l 0 to 40, c 1 to 40, r 0 to 40"
 RATES = "a whole number from 8000 to 48000 Hz"
 CUT_SHORT = "the message is not JSON: Input data was truncated"
@@ -86,14 +91,14 @@ NATIVE_CASES = (
     Case("JSON nested deep", NATIVE, ('{"type": ' + "[" * 50 + "]" * 50 + "}",), (
         error("bad_json", "the message is nested too deep", None,
               ('{"type": ' + "[" * 50 + "]" * 50)[:79] + "\u2026", "at most 8 levels"),)),
-    Case("a text message too long", NATIVE, ("x" * 70_000,), (
-        error("too_large", "the message is too long", None, "70000 characters", "at most 65536 characters"),)),
+    Case("a text message too long", NATIVE, ("x" * 140_000,), (
+        error("too_large", "the message is too long", None, "140000 characters", "at most 131072 characters"),)),
     Case("no type", NATIVE, ("{}",), (
-        error("bad_field", "no such type of message", "type", "nothing", "one of start, flush, stop"),)),
+        error("bad_field", "no such type of message", "type", "nothing", "one of start, flush, hotwords, stop"),)),
     Case("unknown type", NATIVE, ('{"type": "begin"}',), (
-        error("bad_field", "no such type of message", "type", "begin", "one of start, flush, stop"),)),
+        error("bad_field", "no such type of message", "type", "begin", "one of start, flush, hotwords, stop"),)),
     Case("a type that is no string", NATIVE, ('{"type": 5}',), (
-        error("bad_field", "no such type of message", "type", "5", "one of start, flush, stop"),)),
+        error("bad_field", "no such type of message", "type", "5", "one of start, flush, hotwords, stop"),)),
     Case("a field misspelt", NATIVE, (_start(chunksize=1),), (
         error("bad_field", "no such field; did you mean chunk_size?", "chunksize", "1", STARTS),)),
     Case("a field of the wrong type", NATIVE, (_start(sample_rate="16000"),), _cannot("sample_rate", "16000", RATES)),
@@ -126,11 +131,25 @@ NATIVE_CASES = (
         error("bad_state", "stop has no place before the start message", None, "stop", BACK),)),
     Case("a second start", NATIVE, (START, START), (
         error("bad_state", "start has no place while the session is open", None, "start",
-              "audio, flush and stop; for other options open another connection"),)),
+              "audio, flush, hotwords and stop; for other options open another connection"),)),
     Case("a flush whose id is a number", NATIVE, (START, '{"type": "flush", "id": 5}'),
          _cannot("id", "5", "a string of at most 256 characters")),
     Case("a stop with a field", NATIVE, (START, '{"type": "stop", "now": true}'), (
         error("bad_field", "no such field", "now", "True", "no fields besides type"),)),
+    Case("hotwords that are an address", NATIVE, (_start(hotwords=["http://127.0.0.1/words.txt"]),), (
+        error("bad_field", "hotwords are not fetched or read from files here", "hotwords", "http://127.0.0.1/words.txt",
+              "the words themselves"),)),
+    Case("a weight of 200", NATIVE, (START, _hotwords({"\u7ae0\u4f1f": 200})), (
+        error("bad_field", "the weight of \u7ae0\u4f1f cannot be this", "hotwords", "200", "a number from 0 to 100"),)),
+    Case("a hotword without letters", NATIVE, (START, _hotwords([" "])), (
+        error("bad_field", "a word cannot be this", "hotwords", " ", "1 to 64 printable characters"),)),
+    Case("1,001 hotwords", NATIVE, (START, _hotwords([f"\u8bcd{number}" for number in range(1001)])), (
+        error("bad_field", "there are too many words", "hotwords", "more than 1000 words", "at most 1000"),)),
+    Case("hotwords as one string", NATIVE, (START, _hotwords("\u7ae0\u4f1f")), (
+        error("bad_field", "hotwords cannot be this", "hotwords", "\u7ae0\u4f1f",
+              f"{LISTS}; or an object of weights"),)),
+    Case("hotwords before the start", NATIVE, (_hotwords([]),), (
+        error("bad_state", "hotwords has no place before the start message", None, "hotwords", BACK),)),
     Case("text after stop", NATIVE, (START, SPEECH, STOP, '{"type": "flush"}'), (
         error("bad_state", "flush has no place after stop", None, "flush", OVER),), (1000, "")),
     Case("audio after stop", NATIVE, (START, SPEECH, STOP, SECOND), (

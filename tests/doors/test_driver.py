@@ -171,7 +171,8 @@ class Door:
         """The engine's answer to the oldest chunk."""
         session, chunk = self.engine.chunks.pop(0)
         self.reception.receive_hypothesis(
-            session, Hypothesis(chunk.generation, chunk.sequence, pieces, [0] * len(pieces), chunk.last, error))
+            session, Hypothesis(chunk.generation, chunk.sequence, pieces, [0] * len(pieces), chunk.last, error,
+                                [100] * len(pieces)))
 
     async def answer_all(self) -> None:
         """Answers every chunk until the session has ended."""

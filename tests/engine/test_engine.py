@@ -10,6 +10,7 @@ from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Lane
 from stream_server.engine.wire import Abort, Admit, Admitted, EngineMessage, Recognised, Refused, Release, Step
 from stream_server.errors import EngineError
+from stream_server.speech.hotwords import EMPTY, MOST_IN_FORCE, Hotword, HotwordList, from_native
 from stream_server.speech.recognition import Hypothesis
 from tests.support.scripted_runner import POISON, VENOM, ScriptedRunner, expected_pieces
 
@@ -36,9 +37,10 @@ class Bench:
         return [message for _, message in self.engine.take_messages()]
 
     def chunk(self, session: str, samples: np.ndarray | bytes, generation: int = 0, sequence: int = 0, *,
-              window: Window = SHORT, last: bool = False, lane: Lane = Lane.LIVE, door: bytes = DOOR) -> None:
+              window: Window = SHORT, last: bool = False, lane: Lane = Lane.LIVE, door: bytes = DOOR,
+              hotwords: HotwordList | None = None) -> None:
         audio = samples if isinstance(samples, bytes) else samples.tobytes()
-        self.engine.receive(door, Step(session, generation, sequence, window, last, lane), self.now, audio)
+        self.engine.receive(door, Step(session, generation, sequence, window, last, lane, hotwords), self.now, audio)
 
     def step(self) -> dict[str, Hypothesis]:
         self.engine.step(self.now)
@@ -306,3 +308,33 @@ def test_the_default_windows_are_served() -> None:
     for generation, window in enumerate(DEFAULT_WINDOWS):
         bench.chunk("a", hop(1, window), generation, window=window, last=True)
         assert bench.step()["a"].error is None
+
+
+def test_a_list_holds_from_its_chunk_until_the_next_and_ends_with_its_stream() -> None:
+    bench, rows = Bench(), []
+    bench.admit("a", "b")
+    lists = {0: from_native(["你好", "C++"]), 2: from_native(["好"]), 4: EMPTY}
+    for sequence in range(6):
+        for session in "ab":
+            bench.chunk(session, hop(), sequence=sequence, hotwords=lists.get(sequence))
+        assert bench.step()["a"].unspelt == {0: ["C++"], 2: [], 4: []}.get(sequence)
+        rows.append(bench.runner.batches[-1][1])
+    words = [row.graph and row.graph.words for row, _ in rows]
+    assert words == [("你好",), ("你好",), ("好",), ("好",), None, None]
+    assert all(one.graph is other.graph for one, other in rows), "equal lists share a graph"
+    assert [row.progress and row.progress.graph.words for row, _ in rows] == [None, *words[:-1]]
+    bench.chunk("a", hop(), generation=1)
+    bench.step()
+    (row,) = bench.runner.batches[-1][1]
+    assert row.graph is None and row.progress is None
+
+
+@pytest.mark.parametrize("words", [
+    [Hotword(str(number), 20.0) for number in range(MOST_IN_FORCE + 1)], [Hotword("词", float("nan"))],
+    [Hotword("词", 101.0)], [Hotword("", 20.0)], [Hotword("词" * 65, 20.0)],
+])
+def test_a_list_beyond_the_limits_is_refused(words: list[Hotword]) -> None:
+    bench = Bench()
+    bench.admit("a")
+    bench.chunk("a", hop(), hotwords=HotwordList(tuple(words)))
+    assert "beyond the limits" in bench.answers()["a"].error

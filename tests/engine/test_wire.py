@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import DEFAULT_WINDOWS
 from stream_server.engine import wire
 from stream_server.engine.stream import Lane
+from stream_server.speech.hotwords import from_native
 from stream_server.speech.recognition import Chunk, Hypothesis
 
 INFO = wire.EngineInfo(model="m", model_kind="demo", windows=DEFAULT_WINDOWS, slots=4, device="cpu", dtype="fp32")
@@ -21,17 +22,19 @@ def test_messages_of_a_door_arrive_as_sent(message: wire.DoorMessage) -> None:
 
 @pytest.mark.parametrize("message", [
     wire.Welcome(INFO), wire.Stranger(), wire.Admitted("s"), wire.Refused("s", "full", 5),
-    wire.Recognised("s", Hypothesis(1, 2, ["你", "hel@@"], [3, 4], True, "failed")), wire.Beat({"steps": 3.0}),
+    wire.Recognised("s", Hypothesis(1, 2, ["你", "hel@@"], [3, 4], True, "failed")),
+    wire.Recognised("s", Hypothesis(1, 2, ["你"], [3], confidences=[98], undecided=1, unspelt=["C++"])),
+    wire.Beat({"steps": 3.0}),
 ], ids=lambda message: type(message).__name__)
 def test_messages_of_the_engine_arrive_as_sent(message: wire.EngineMessage) -> None:
     assert wire.unpack_from_engine([wire.pack(message)]) == message
 
 
 def test_a_chunk_takes_its_audio_along_untouched() -> None:
-    samples = np.arange(-5, 9595, dtype=np.int16)
-    frames = wire.pack_chunk("s", Chunk(4, 7, DEFAULT_WINDOWS[1], samples[::2], last=True), Lane.FINAL)
+    samples, words = np.arange(-5, 9595, dtype=np.int16), from_native({"章伟": 30, "C++": 0.5})
+    frames = wire.pack_chunk("s", Chunk(4, 7, DEFAULT_WINDOWS[1], samples[::2], True, words), Lane.FINAL)
     step, audio = wire.unpack_from_door(frames)
-    assert step == wire.Step("s", 4, 7, DEFAULT_WINDOWS[1], True, Lane.FINAL)
+    assert step == wire.Step("s", 4, 7, DEFAULT_WINDOWS[1], True, Lane.FINAL, words)
     np.testing.assert_array_equal(np.frombuffer(audio, "<i2"), samples[::2])
 
 

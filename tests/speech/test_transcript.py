@@ -96,7 +96,8 @@ def test_a_token_lasts_from_the_one_before_it_but_not_through_a_pause():
     transcript = Transcript(1_000)
     for piece, fired_at in [("你", 5_000), ("hel@@", 9_000), ("lo", 12_000), ("好", 40_000)]:
         transcript.append(piece, fired_at)
-    assert transcript.tokens(0, 50_000) == [("你", 1_000, 5_000), ("hello", 5_000, 12_000), ("好", 33_600, 40_000)]
+    tokens = [token[:3] for token in transcript.tokens(0, 50_000)]
+    assert tokens == [("你", 1_000, 5_000), ("hello", 5_000, 12_000), ("好", 33_600, 40_000)]
 
 
 def test_an_unfinished_word_can_move_to_the_next_segment():

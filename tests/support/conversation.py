@@ -6,9 +6,20 @@ import numpy as np
 
 from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.config import SessionDefaults, SessionLimits
-from stream_server.session.messages import Ended, Final, Flush, Flushed, Partial, ServerMessage, Speech, Start
+from stream_server.session.messages import (
+    Ended,
+    Final,
+    Flush,
+    Flushed,
+    Hotwords,
+    Partial,
+    ServerMessage,
+    Speech,
+    Start,
+)
 from stream_server.session.session import Session
 from stream_server.speech.detectors import Detectors
+from stream_server.speech.hotwords import EMPTY, HotwordList
 from tests.support.scripted_engine import ScriptedEngine
 
 
@@ -20,10 +31,10 @@ class Conversation:
 
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
                  windows: tuple[Window, ...] = DEFAULT_WINDOWS, detectors: Detectors = Detectors(),  # noqa: B008
-                 **start: object) -> None:
+                 server_hotwords: HotwordList = EMPTY, **start: object) -> None:
         self.engine = engine or ScriptedEngine()
         self.session = Session("s", model="scripted", windows=windows, defaults=SessionDefaults(),
-                               limits=limits or SessionLimits(), detectors=detectors)
+                               limits=limits or SessionLimits(), detectors=detectors, hotwords=server_hotwords)
         self.messages: list[ServerMessage] = []
         self.engine_waits = False
         self.jury_waits = False
@@ -40,6 +51,11 @@ class Conversation:
 
     def flush(self, id: str = "") -> Conversation:
         self.session.receive_flush(Flush(id=id))
+        self.pump()
+        return self
+
+    def hotwords(self, hotwords: HotwordList) -> Conversation:
+        self.session.receive_hotwords(Hotwords(hotwords=hotwords))
         self.pump()
         return self
 
@@ -106,11 +122,11 @@ def check_order(messages: list[ServerMessage]) -> None:
             assert message.revision > revision
             assert message.text.startswith(stable), "stable text was taken back"
             revision = message.revision
+            _check_times(message)
             if isinstance(message, Partial):
                 stable = message.text[: message.stable]
                 assert len(stable) == message.stable
             else:
-                _check_times(message)
                 open_segment, latest_end = None, message.end_ms
         elif isinstance(message, Flushed):
             assert open_segment is None or message.at_ms >= latest_end
@@ -118,11 +134,13 @@ def check_order(messages: list[ServerMessage]) -> None:
             assert place == len(messages) - 1 and open_segment is None and message.segments == next_segment
 
 
-def _check_times(final: Final) -> None:
-    times = [time for _, start, end in final.tokens for time in (start, end)]
+def _check_times(message: Partial | Final) -> None:
+    times = [time for _, start, end in message.tokens for time in (start, end)]
     assert times == sorted(times)
-    assert not times or final.start_ms <= times[0] and times[-1] <= final.end_ms
-    assert final.text.replace(" ", "") == "".join(text for text, _, _ in final.tokens)
+    assert not times or message.start_ms <= times[0] and times[-1] <= message.end_ms
+    assert message.text.replace(" ", "") == "".join(text for text, _, _ in message.tokens)
+    assert len(message.confidences) == len(message.tokens)
+    assert all(0 <= confidence <= 1 for confidence in message.confidences)
 
 
 def check_sums(session: Session) -> None:

@@ -16,10 +16,17 @@ from stream_server.speech.recognition import Chunk, Hypothesis
 from stream_server.units import FRAME_SAMPLES
 from tests.support.audio import markers
 
+UNSURE = 0x1000
+
 
 def han(number: int) -> str:
     """One Chinese character for each marker."""
     return chr(0x4E00 + number)
+
+
+def unsure(character: str) -> str:
+    """Another character, for one marker alone too: what `han` gives is held to be as long as it is undecided."""
+    return chr(ord(character) + UNSURE) if len(character) == 1 else character
 
 
 def half_words(number: int) -> str:
@@ -35,10 +42,16 @@ class _Stream:
     received: int = 0
     given_up_to: int = 0
     waiting: list[tuple[int, int]] = field(default_factory=list)
+    patience: int = 0
+    undecided: list[tuple[int, int]] = field(default_factory=list)
 
 
 class ScriptedEngine:
-    """Answers one session's chunks. `fail_on(generation, sequence)` says which chunks it fails on."""
+    """Answers one session's chunks. `fail_on(generation, sequence)` says which chunks it fails on.
+
+    As many tokens as there are hotwords stay undecided, and are other ones until they are decided. It cannot spell
+    words with a "+".
+    """
 
     def __init__(self, spell: Callable[[int], str] = han,
                  fail_on: Callable[[int, int], bool] = lambda generation, sequence: False) -> None:
@@ -62,10 +75,22 @@ class ScriptedEngine:
         up_to = stream.received if chunk.last else stream.received - chunk.window.look_ahead * FRAME_SAMPLES
         given = [(index, number) for index, number in stream.waiting if index < up_to]
         stream.waiting = stream.waiting[len(given) :]
+        settled, unspelt = [], None
+        if chunk.hotwords is not None:
+            settled, stream.undecided = stream.undecided, []
+            stream.patience = len(chunk.hotwords.words)
+            unspelt = [word for word, _ in chunk.hotwords.words if "+" in word]
+        given = stream.undecided + given
+        certain = len(given) if chunk.last else max(0, len(given) - stream.patience)
+        stream.undecided = given[certain:]
         if chunk.last:
             del self.streams[chunk.generation]
-        return Hypothesis(chunk.generation, chunk.sequence, [self.spell(number) for _, number in given],
-                          [index // FRAME_SAMPLES for index, _ in given], chunk.last)
+        pieces = [*(unsure(self.spell(number)) for _, number in settled),
+                  *(self.spell(number) for _, number in given[:certain]),
+                  *(unsure(self.spell(number)) for _, number in given[certain:])]
+        frames = [index // FRAME_SAMPLES for index, _ in settled + given]
+        return Hypothesis(chunk.generation, chunk.sequence, pieces, frames, chunk.last, None, [90] * len(pieces),
+                          len(given) - certain, unspelt)
 
     def forget_everything(self) -> None:
         """The engine died, and another took its place."""

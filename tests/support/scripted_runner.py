@@ -14,12 +14,16 @@ import numpy as np
 
 from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.engine.runner import Row, RowResult
+from stream_server.speech.decoding import Progress
 
 POISON = 31_000
 """A first sample that makes `run` raise, whoever else is in the batch."""
 
 VENOM = 30_000
 """A first sample that makes its own row fail, and no other."""
+
+
+VOCABULARY = ["<blank>", "<s>", "</s>", "你", "好"]
 
 
 class ScriptedRunner:
@@ -30,6 +34,7 @@ class ScriptedRunner:
         self.slots = self.max_batch = slots
         self.workers = workers
         self.windows = tuple(windows)
+        self.vocabulary = VOCABULARY
         self.broken = False
         self.memory = slots
         """Rows beyond which a step raises."""
@@ -58,7 +63,8 @@ class ScriptedRunner:
         hops = 0 if row.first else self._hops[row.slot]
         self._hashes[row.slot] = digest(before, row.samples)
         self._hops[row.slot] = hops + 1
-        return RowResult([f"{self._hashes[row.slot]:08x}"], [hops * window.hop])
+        return RowResult([f"{self._hashes[row.slot]:08x}"], [hops * window.hop], [100],
+                         progress=Progress(row.graph) if row.graph is not None and not row.last else None)
 
     def _check(self, window: Window, rows: Sequence[Row]) -> None:
         assert window in self.windows
