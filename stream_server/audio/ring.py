@@ -38,6 +38,12 @@ class Ring:
         count = len(samples)
         if count > self.room:
             raise BufferError(f"{count} samples do not fit: there is room for {self.room}")
+        within = self.end % BLOCK
+        if within and within + count <= BLOCK:
+            # Nearly always, and then this is all.
+            self._blocks[-1][within : within + count] = samples
+            self.end += count
+            return
         taken = 0
         while taken < count:
             within = self.end % BLOCK

@@ -21,17 +21,17 @@ class Traffic:
     """Whether many messages come, judged by windows of WINDOW_S. Times are seconds of any one clock."""
 
     def __init__(self) -> None:
-        self.busy = False
-        self._count = 0
-        self._ends = 0.0
+        self._busy = False
+        self._before = 0
+        self._window_ends = 0.0
 
-    def count(self, now: float) -> None:
-        """A message came at `now`."""
-        if now >= self._ends:
-            self.busy = self._count >= BUSY_PER_S * WINDOW_S and now < self._ends + WINDOW_S
-            self._count = 0
-            self._ends = now + WINDOW_S
-        self._count += 1
+    def is_busy(self, messages: int, now: float) -> bool:
+        """`messages`: those that came up to `now`, from the beginning. To be asked when one has come."""
+        if now >= self._window_ends:
+            self._busy = messages - self._before > BUSY_PER_S * WINDOW_S and now < self._window_ends + WINDOW_S
+            self._before = messages
+            self._window_ends = now + WINDOW_S
+        return self._busy
 
 
 class Gathering:
@@ -43,13 +43,14 @@ class Gathering:
         self._descriptors = descriptors
         self._loop = asyncio.get_running_loop()
         self._traffic = Traffic()
+        self._messages = 0
         self._rested_at = 0.0
         self._turn_ends = False
 
     def heard(self) -> None:
         """A message came; to be called within the turn of the loop that handles it."""
-        self._traffic.count(self._loop.time())
-        if self._traffic.busy and self._most_s and not self._turn_ends:
+        self._messages += 1
+        if not self._turn_ends and self._traffic.is_busy(self._messages, self._loop.time()) and self._most_s:
             self._turn_ends = True
             self._loop.call_soon(self._end_turn)
 

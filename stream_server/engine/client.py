@@ -50,6 +50,11 @@ HIGH_WATER_MARK = 100_000
 MESSAGES_PER_TURN = 256
 """Messages read before clients have their turn again."""
 
+# pyzmq's flags are members of enumerations, and to join or compare those takes longer than to send a message.
+_AT_ONCE = int(zmq.NOBLOCK)
+_AT_ONCE_MORE_FOLLOWS = int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+
 _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _DISCONNECTED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 
@@ -293,7 +298,9 @@ class _Link:
             return
         try:
             for frames in outgoing:
-                self._socket.send_multipart(frames, zmq.NOBLOCK)
+                for frame in frames[:-1]:
+                    self._socket.send(frame, _AT_ONCE_MORE_FOLLOWS)
+                self._socket.send(frames[-1], _AT_ONCE)
         except zmq.ZMQError as error:
             self._end(f"it cannot be written to: {error}")
             return
@@ -304,9 +311,14 @@ class _Link:
         try:
             for _ in range(MESSAGES_PER_TURN):
                 # To be told that there is nothing by an exception would cost more than a message.
-                if self._socket.closed or not self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                if self._socket.closed or not self._socket.getsockopt(_EVENTS) & _READABLE:
                     return
-                self._take(self._socket.recv_multipart(zmq.NOBLOCK))
+                frame = self._socket.recv(_AT_ONCE, copy=False)
+                frames = [frame.bytes]
+                while frame.more:
+                    frame = self._socket.recv(_AT_ONCE, copy=False)
+                    frames.append(frame.bytes)
+                self._take(frames)
         except _Over as over:
             self._end(str(over))
             return

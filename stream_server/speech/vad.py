@@ -111,25 +111,23 @@ class WebrtcVad(Prompt):
 
     def receive(self, samples: np.ndarray) -> None:
         data = self._rest + samples.tobytes() if self._rest else samples.tobytes()
-        begin = 0
+        begin, start, is_speech = 0, self._position, self._vad.is_speech
         for end in range(FRAME_BYTES, len(data) + 1, FRAME_BYTES):
-            self._judge(data[begin:end], FRAME)
-            begin = end
-        self._rest = data[begin:]
+            voiced = 1.0 if is_speech(data[begin:end], SAMPLE_RATE) else 0.0
+            self._scores.append(Score(start, start + FRAME, voiced))
+            begin, start = end, start + FRAME
+        self._position, self._rest = start, data[begin:]
 
     def receive_end(self) -> None:
         if self._rest:
-            self._judge(self._rest.ljust(FRAME_BYTES, b"\0"), len(self._rest) // 2)
-            self._rest = b""
+            voiced = 1.0 if self._vad.is_speech(self._rest.ljust(FRAME_BYTES, b"\0"), SAMPLE_RATE) else 0.0
+            end = self._position + len(self._rest) // 2
+            self._scores.append(Score(self._position, end, voiced))
+            self._position, self._rest = end, b""
 
     def take_scores(self) -> list[Score]:
         scores, self._scores = self._scores, []
         return scores
-
-    def _judge(self, frame: bytes, samples: int) -> None:
-        start = self._position
-        self._position = end = start + samples
-        self._scores.append(Score(start, end, 1.0 if self._vad.is_speech(frame, SAMPLE_RATE) else 0.0))
 
 
 class Always(Prompt):
