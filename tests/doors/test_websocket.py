@@ -33,7 +33,7 @@ async def listening(handler: Handler) -> AsyncIterator[str]:
     async def hello(_: object) -> PlainTextResponse:
         return PlainTextResponse("hello")
 
-    sockets = Sockets(serve, ["/", "/v1/stream"], LONGEST_MESSAGE)
+    sockets = Sockets(serve, ["/", "/v1/stream"], LONGEST_MESSAGE, heard=lambda: None)
     config = uvicorn.Config(Starlette(routes=[Route("/", hello)]), http="h11", ws=sockets.protocol, lifespan="off",
                             log_config=None, access_log=False, timeout_graceful_shutdown=1)
     config.load()
