@@ -303,7 +303,7 @@ class Driver:
             self._engine.submit(self.session_id, chunk)
         for message in session.take_messages():
             self._say(message)
-        if session.unjudged is not None:
+        if session.judged_later and session.unjudged is not None:
             self._jury.call(self)
 
     def _say(self, message: ServerMessage) -> None:

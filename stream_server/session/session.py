@@ -36,6 +36,8 @@ class Session:
         self.state = states.FIRST
         self.statistics = Ledger()
         """Samples received, recognised, silent and dropped, and counts of what is seldom."""
+        self.judged_later = False
+        """The detector is a net's: look at `unjudged` after whatever came from the client."""
         self._model = model
         self._windows = tuple(windows)
         self._defaults = defaults
@@ -58,6 +60,7 @@ class Session:
         state = states.after(self.state, Event.START)
         options = choose_options(start, self._defaults, self._windows, self._detectors.kinds)
         vad = self._detectors.open(options.vad, options.vad_aggressiveness)
+        self.judged_later = vad.net is not None
         self._segments = Segments(options, Intake(options, options.capacity(self._limits), vad), self.statistics)
         # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
         self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)

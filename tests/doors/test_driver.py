@@ -19,6 +19,7 @@ from stream_server.doors.reception import Reception
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, Overloaded
 from stream_server.session.messages import Ended, ServerMessage
+from stream_server.speech.detectors import Detectors
 from stream_server.speech.recognition import Chunk, Hypothesis
 from tests.doors.conversations import START, STOP
 
@@ -155,11 +156,12 @@ class Counter:
 class Door:
     """A reception with one client of the native dialect."""
 
-    def __init__(self) -> None:
+    def __init__(self, detectors: Detectors = Detectors()) -> None:  # noqa: B008 - frozen
         self.engine = PatientEngine()
         self.counter = Counter()
         self.link = MemoryLink()
-        self.reception = Reception({"/": ("native", NativeDialect)}, self.counter, SessionDefaults(), LIMITS)
+        self.reception = Reception({"/": ("native", NativeDialect)}, self.counter, SessionDefaults(), LIMITS,
+                                   detectors)
         self.reception.engine = self.engine
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -183,9 +185,9 @@ class Door:
 
 
 @asynccontextmanager
-async def door() -> AsyncIterator[Door]:
+async def door(detectors: Detectors = Detectors()) -> AsyncIterator[Door]:  # noqa: B008 - frozen
     """A served client; afterwards nothing of it may be left, whatever the test did."""
-    door = Door()
+    door = Door(detectors)
     serving = asyncio.create_task(door.reception.serve("/", door.link))
     try:
         yield door

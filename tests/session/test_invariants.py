@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
-from stream_server.session.messages import Flushed
+from stream_server.session.messages import Ended, Final, Flushed, Speech
+from tests.support import recordings
 from tests.support.audio import mark, markers, silence, voice
 from tests.support.conversation import Conversation, check_order, check_sums
+from tests.support.detectors import loudness, real
 from tests.support.scripted_engine import ScriptedEngine, half_words, han
 
 WINDOWS = [Window(10, 5), Window(8, 4), Window(4, 4), Window(2, 2), Window(1, 6), Window(3, 0, encoder_look_back=0)]
@@ -52,7 +55,10 @@ def play(script: list[Say | str], talk: Conversation) -> np.ndarray:
         elif event in ("engine waits", "engine works"):
             talk.engine_waits = event == "engine waits"
             talk.pump()
-    talk.engine_waits = False
+        elif event in ("jury waits", "jury works"):
+            talk.jury_waits = event == "jury waits"
+            talk.pump()
+    talk.engine_waits = talk.jury_waits = False
     if away:
         talk.engine_returns()
     talk.stop()
@@ -140,3 +146,79 @@ def test_cuts_anywhere_at_any_rate_give_the_same_messages(cuts, encoding, rate, 
             talk.flush("f").audio(data[:5_001])
         runs.append(talk.stop().messages)
     assert runs[0] == runs[1]
+
+
+late_events = st.one_of(events, st.sampled_from(["jury waits", "jury works"]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(script=st.lists(late_events, max_size=14), window=st.sampled_from(WINDOWS),
+       pre_roll=st.sampled_from([None, 0, 900]), end_silence=st.sampled_from([100, 400, 800]))
+def test_a_detector_that_is_judged_late_loses_and_doubles_nothing(script, window, pre_roll, end_silence):
+    talk = Conversation(windows=(window,), detectors=loudness(), vad="fsmn", pre_roll_ms=pre_roll,
+                        end_silence_ms=end_silence, max_segment_ms=2_500)
+    audio = play(script, talk)
+    check_order(talk.messages)
+    check_sums(talk.session)
+    assert talk.session.ended and talk.session.unjudged is None
+    heard = numbers_heard(talk)
+    assert heard == sorted(set(heard))
+    whole = all(event.seconds > 0.3 for event in script if isinstance(event, Say) and event.voiced)
+    if pre_roll != 0 and whole and "flush" not in script and talk.session.statistics.failures == 0:
+        assert heard == [number for _, number in markers(audio)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(0, 30_000), max_size=30), flush=st.integers(0, 5), patience=st.integers(1, 9))
+def test_when_a_detector_is_judged_changes_no_final(cuts, flush, patience):
+    """Judged after each message or only after some of them, with a flush amid speech, in a pause or at a border."""
+    sound = np.concatenate([silence(0.3), mark(voice(1.1)), silence(0.9), mark(voice(0.4), first=50), silence(0.2)])
+    data = sound.tobytes()
+    at = (2, 9_600, 9_620, 30_000, 46_000, len(data))[flush]
+    runs = []
+    for pieces, wait in (([], 1), (cuts, patience)):
+        talk = Conversation(detectors=loudness(), vad="fsmn")
+        places = sorted({0, at, len(data), *(place for place in np.cumsum(pieces) if place < len(data))})
+        for number, (start, end) in enumerate(zip(places, places[1:], strict=False)):
+            talk.jury_waits = number % wait != 0
+            talk.audio(data[start:end])
+            if end == at:
+                talk.flush("f")
+        talk.jury_waits = False
+        runs.append(talk.stop())
+    assert runs[0].finals == runs[1].finals and runs[0].finals
+    assert [message for message in runs[0].messages if isinstance(message, Speech | Final | Flushed | Ended)] == \
+        [message for message in runs[1].messages if isinstance(message, Speech | Final | Flushed | Ended)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 3_000), max_size=60), flush=st.booleans())
+def test_cuts_anywhere_give_the_same_messages_with_a_net(cuts, flush):
+    sound = np.concatenate([silence(0.3), mark(voice(1.1)), silence(0.9), mark(voice(0.4), first=50)])
+    runs = []
+    for pieces in ([], cuts):
+        talk = Conversation(detectors=loudness(), vad="fsmn")
+        data, position = sound.tobytes(), 0
+        for piece in pieces:
+            talk.audio(data[position : position + piece])
+            position += piece
+        talk.audio(data[position:])
+        if flush:
+            talk.flush("f").audio(data[:5_001])
+        runs.append(talk.stop().messages)
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("kind", ["fsmn", "silero"])
+@pytest.mark.parametrize("cut", [333, 9_601])
+def test_real_nets_give_the_same_segments_however_speech_is_cut(kind, cut):
+    detectors = real(kind)
+    speech = recordings.samples("clips", "sample_6s.wav") if recordings.present() else voice(6)
+    runs = [Conversation(detectors=detectors, vad=kind, end_silence_ms=300).audio(speech, cut=size).flush("f").audio(
+        speech, cut=size).stop() for size in (cut, len(speech) * 2)]
+    for talk in runs:
+        check_order(talk.messages)
+        check_sums(talk.session)
+    assert [(final.start_ms, final.end_ms, final.reason) for final in runs[0].finals] == \
+        [(final.start_ms, final.end_ms, final.reason) for final in runs[1].finals]
+    assert runs[0].messages == runs[1].messages

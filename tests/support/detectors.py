@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stream_server.speech.detectors import Detectors, load
 from stream_server.speech.fsmn.frontend import FEATURES, Frontend
@@ -26,6 +28,29 @@ _QUIETEST = 5.0
 @functools.cache
 def loudness() -> Detectors:
     """As the real FSMN-VAD but for its sizes and weights: a frame is speech where the sound is loud."""
+    frontend = Frontend(np.zeros(FEATURES), np.ones(FEATURES))
+    network = Network(_SIZES, _loudness_tensors(), "test")
+    return Detectors({"fsmn": FsmnNet(Model(frontend, network, (0,), SegmenterOptions()))})
+
+
+def write_loudness(directory: Path) -> Path:
+    """The same model as a directory in FunASR's hub layout."""
+    import torch
+
+    sizes = {"input_dim": "input", "input_affine_dim": "input_affine", "fsmn_layers": "blocks", "linear_dim": "linear",
+             "proj_dim": "projection", "lorder": "memory", "output_affine_dim": "output_affine", "output_dim": "output"}
+    config = {"frontend_conf": {"fs": 16_000, "lfr_m": 5, "lfr_n": 1}, "model_conf": {"sil_pdf_ids": [0]},
+              "encoder_conf": {theirs: getattr(_SIZES, ours) for theirs, ours in sizes.items()}}
+    layers = "".join(f"<{name}> {FEATURES} {FEATURES}\n<LearnRateCoef> 0 [ {' '.join([value] * FEATURES)} ]\n"
+                     for name, value in (("AddShift", "0"), ("Rescale", "1")))
+    directory.mkdir()
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    (directory / "am.mvn").write_text(f"<Nnet>\n{layers}</Nnet>\n")
+    torch.save({name: torch.from_numpy(tensor) for name, tensor in _loudness_tensors().items()}, directory / "model.pt")
+    return directory
+
+
+def _loudness_tensors() -> dict[str, np.ndarray]:
     tensors = {name: np.ones(shape, np.float32) for name, shape in _SIZES.shapes().items()}
     tensors |= {name: np.zeros(shape, np.float32) for name, shape in _SIZES.shapes().items()
                 if name.endswith("bias") or "fsmn_block" in name}
@@ -33,8 +58,7 @@ def loudness() -> Detectors:
     tensors["in_linear2.linear.bias"] -= np.float32(_QUIETEST)
     tensors["out_linear2.linear.weight"] = np.array([[-10.0], [10.0]], np.float32)
     tensors["out_linear2.linear.bias"] = np.array([5.0, -5.0], np.float32)
-    frontend = Frontend(np.zeros(FEATURES), np.ones(FEATURES))
-    return Detectors({"fsmn": FsmnNet(Model(frontend, Network(_SIZES, tensors, "test"), (0,), SegmenterOptions()))})
+    return tensors
 
 
 @functools.cache
