@@ -99,8 +99,9 @@ def main(argv: Sequence[str]) -> int:
 def recorded(model: Model, count: int, seed: int) -> list[Sentence]:
     """`count` sentences with names, spoken and recognised."""
     chance = Random(f"hotwords {seed}")
-    sentences = [_sentence(text, chance) for text in _with_names(count, seed)]
-    jobs = [(text, held_out_voice(chance)) for text in _with_names(count, seed)]
+    written = _with_names(count, seed)
+    sentences = [_sentence(text, chance) for text in written]
+    jobs = [(text, held_out_voice(chance)) for text in written]
     edge = np.zeros(RATE * 3 // 10, np.int16)
     sounds = [np.concatenate((edge, said.samples, edge)) for said in synthesise(jobs)]
     order = sorted(range(count), key=lambda place: len(sounds[place]))
