@@ -28,7 +28,7 @@ from stream_server.models.checkpoint import Model, load
 from stream_server.models.paraformer import Paraformer
 from stream_server.models.streaming import ParaformerRunner
 from stream_server.speech.beam import START, WIDTH, BeamSearch, FullScores
-from stream_server.speech.context_graph import NATS_PER_WEIGHT, build
+from stream_server.speech.context_graph import build
 from stream_server.speech.hotwords import DEFAULT_WEIGHT, HotwordList
 from stream_server.speech.spelling import Speller
 
@@ -37,7 +37,7 @@ HOP_MS = WINDOW.hop * 60
 SEED, TUNING_SEED = 31, 32
 ABSENT = 100
 TOGETHER = 8
-TRIED_NATS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3)
+TRIED_WEIGHTS = (5, 10, 15, 20, 25, 30, 40, 60)
 TRIED_WIDTHS = (2, 4, 8, 16)
 
 
@@ -84,11 +84,11 @@ def main(argv: Sequence[str]) -> int:
     model = load(options.model)
     sentences = recorded(model, options.sentences, TUNING_SEED if options.tune else SEED)
     if options.tune:
-        for nats in TRIED_NATS:
-            print(json.dumps({"nats_per_weight": nats, **_measured(model, sentences, nats, WIDTH)}), flush=True)
+        for weight in TRIED_WEIGHTS:
+            print(json.dumps(_measured(model, sentences, weight, WIDTH)), flush=True)
         for width in TRIED_WIDTHS:
-            print(json.dumps({"width": width, **_measured(model, sentences, NATS_PER_WEIGHT, width)}), flush=True)
-    report = _measured(model, sentences, NATS_PER_WEIGHT, WIDTH)
+            print(json.dumps(_measured(model, sentences, DEFAULT_WEIGHT, width)), flush=True)
+    report = _measured(model, sentences, options.weight, WIDTH)
     if not options.json:
         for name, value in report.items():
             print(f"{name.replace('_', ' ')}: {value}")
@@ -99,8 +99,9 @@ def main(argv: Sequence[str]) -> int:
 def recorded(model: Model, count: int, seed: int) -> list[Sentence]:
     """`count` sentences with names, spoken and recognised."""
     chance = Random(f"hotwords {seed}")
-    sentences = [_sentence(text, chance) for text in _with_names(count, seed)]
-    jobs = [(text, held_out_voice(chance)) for text in _with_names(count, seed)]
+    written = _with_names(count, seed)
+    sentences = [_sentence(text, chance) for text in written]
+    jobs = [(text, held_out_voice(chance)) for text in written]
     edge = np.zeros(RATE * 3 // 10, np.int16)
     sounds = [np.concatenate((edge, said.samples, edge)) for said in synthesise(jobs)]
     order = sorted(range(count), key=lambda place: len(sounds[place]))
@@ -143,14 +144,14 @@ def _recognise(model: Model, sentences: Sequence[Sentence], sounds: Sequence[np.
             sentences[place].hops.append(scores[row, : counts[row]].numpy().copy())
 
 
-def search(model: Model, sentences: Sequence[Sentence], lists: Sequence[Sequence[str]], nats: float,
+def search(model: Model, sentences: Sequence[Sentence], lists: Sequence[Sequence[str]], weight: float,
            width: int) -> Iterator[Found]:
     """What is found in each sentence with its list."""
     speller = Speller(model.vocabulary)
     for start in range(0, len(sentences), TOGETHER):
         group = sentences[start : start + TOGETHER]
-        graphs = [build(speller.spell(HotwordList.of((word, DEFAULT_WEIGHT) for word in words)).words,
-                        nats_per_weight=nats) for words in lists[start : start + TOGETHER]]
+        graphs = [build(speller.spell(HotwordList.of((word, weight) for word in words)).words)
+                  for words in lists[start : start + TOGETHER]]
         yield from _search(model, group, BeamSearch(graphs, width=width))
 
 
@@ -179,14 +180,15 @@ def _spelt(model: Model, ids: np.ndarray) -> str:
     return "".join(model.vocabulary[id_] for id_ in ids if id_ >= UNSPOKEN)
 
 
-def _measured(model: Model, sentences: Sequence[Sentence], nats: float, width: int) -> dict[str, float]:
-    without = list(search(model, sentences, [[] for _ in sentences], nats, width))
-    right = list(search(model, sentences, [[*one.names, *one.absent] for one in sentences], nats, width))
-    absent = list(search(model, sentences, [one.absent for one in sentences], nats, width))
+def _measured(model: Model, sentences: Sequence[Sentence], weight: float, width: int) -> dict[str, float]:
+    without = list(search(model, sentences, [[] for _ in sentences], weight, width))
+    right = list(search(model, sentences, [[*one.names, *one.absent] for one in sentences], weight, width))
+    absent = list(search(model, sentences, [one.absent for one in sentences], weight, width))
     said = sum(len(_words(one.text)) for one in sentences)
     false = sum(word in found.text for one, found in zip(sentences, absent, strict=True) for word in one.absent)
     delays = np.array([delay for found in right for delay in found.delays])
     return {
+        "weight": weight, "width": width,
         "sentences": len(sentences), "names": sum(len(one.names) for one in sentences), "words": said,
         "recall_partials_without": _recall(sentences, without, partials=True),
         "recall_finals_without": _recall(sentences, without),
@@ -228,6 +230,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks hotwords", description=__doc__.partition("\n")[0])
     parser.add_argument("--sentences", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--model", default="demo", help="demo, or a directory (default: %(default)s)")
+    parser.add_argument("--weight", type=float, default=DEFAULT_WEIGHT, help="of each word (default: %(default)s)")
     parser.add_argument("--tune", action="store_true", help="try weights and widths, over other sentences")
     parser.add_argument("--json", action="store_true", help="only the line at the end")
     return parser.parse_args(argv)

@@ -2,7 +2,8 @@
 
 All take turns, step by step, over real speech where there is some, so that what else the machine does falls on all
 alike. FunASR's step is its frontend, encoder, CIF and decoder, without its audio loading. Threads are those within
-PyTorch's operators; the compiled layers of int8 take one in any case. The last line is one flat JSON object, of best
+PyTorch's operators; the compiled layers of int8 take one in any case. With `--hotwords N` the same steps are measured
+again with a list of N made-up words of its own for each row. The last line is one flat JSON object, of best
 and median times.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 from statistics import median
 
 import numpy as np
@@ -24,9 +26,14 @@ import torch
 
 from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.engine.runner import Row
+from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.checkpoint import load
 from stream_server.models.devices import DTYPES
 from stream_server.models.streaming import ParaformerRunner
+from stream_server.speech.context_graph import ContextGraph, build
+from stream_server.speech.decoding import Progress
+from stream_server.speech.hotwords import DEFAULT_WEIGHT, Hotword
+from stream_server.speech.spelling import SpeltWord
 from tests.support import recordings
 from tests.support.reference import Reference
 
@@ -39,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     # FunASR's stays what it is: fp32 on the CPU.
     exact = models.get("fp32") if options.device == "cpu" else None
     reference = None if options.without_funasr else Reference(exact or load(options.model))
+    clock = time.process_time if options.processor_time else time.perf_counter
     summary: dict[str, object] = {"model": options.model, "device": options.device, "dtypes": options.dtype}
     for threads in options.threads:
         steps = {
@@ -46,9 +54,15 @@ def main(argv: Sequence[str]) -> int:
                                                  threads)
             for batch in options.batches for dtype, model in models.items()
         }
+        if options.hotwords:
+            steps |= {
+                f"hotwords_{dtype}_batch_{batch}": _ours(ParaformerRunner(model, [window], batch), window, audio, batch,
+                                                         threads, options.hotwords)
+                for batch in options.batches for dtype, model in models.items()
+            }
         if reference:
             steps["funasr"] = _funasr(reference, window, audio, threads)
-        for name, took in _times(steps, options.repeats).items():
+        for name, took in _times(steps, options.repeats, clock).items():
             _report(summary, f"{name}_threads_{threads}", took, int(name.rpartition("_")[2]) if "_" in name else 1)
     print(json.dumps(summary))
     return 0
@@ -62,6 +76,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--hotwords", type=int, default=0, metavar="N", help="words of a list for each row")
+    parser.add_argument("--processor-time", action="store_true", help="of all threads, where others use the machine")
     parser.add_argument("--without-funasr", action="store_true")
     return parser.parse_args(argv)
 
@@ -74,27 +90,39 @@ def _audio(window: Window, hops: int) -> list[np.ndarray]:
     return np.split(samples, hops)
 
 
-def _times(steps: dict[str, Callable[[int], None]], repeats: int) -> dict[str, list[float]]:
+def _times(steps: dict[str, Callable[[int], None]], repeats: int,
+           clock: Callable[[], float]) -> dict[str, list[float]]:
     took: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(repeats + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step(number)
-            took[name].append(time.perf_counter() - start)
+            took[name].append(clock() - start)
     # The first warms up.
     return {name: times[1:] for name, times in took.items()}
 
 
 def _ours(
-    runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int, threads: int
+    runner: ParaformerRunner, window: Window, audio: Sequence[np.ndarray], batch: int, threads: int, words: int = 0
 ) -> Callable[[int], None]:
+    graphs = [_graph(words, len(runner.vocabulary), slot) if words else None for slot in range(batch)]
+    progress: list[Progress | None] = [None] * batch
+
     def step(number: int) -> None:
         torch.set_num_threads(threads)
         # Each row hears another hop, so that they do not all fire alike.
-        rows = [Row(slot, audio[(number + slot) % len(audio)], first=number == 0) for slot in range(batch)]
-        runner.run(window, rows)
+        rows = [Row(slot, audio[(number + slot) % len(audio)], number == 0, graph=graphs[slot], progress=progress[slot])
+                for slot in range(batch)]
+        progress[:] = [result.progress for result in runner.run(window, rows)]
 
     return step
+
+
+def _graph(words: int, vocabulary: int, seed: int) -> ContextGraph:
+    """Words of 2 to 4 tokens of any kind."""
+    chance = Random(seed)
+    spelt = [[chance.randrange(UNSPOKEN, vocabulary) for _ in range(chance.randint(2, 4))] for _ in range(words)]
+    return build([SpeltWord(Hotword(str(ids), DEFAULT_WEIGHT), (tuple(ids),)) for ids in spelt])
 
 
 def _funasr(

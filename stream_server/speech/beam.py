@@ -88,10 +88,6 @@ class Beam:
     states: np.ndarray
     kept: np.ndarray
 
-    def decided(self) -> Beam:
-        """The best alone, its tokens decided: where text is closed while its stream goes on."""
-        return Beam(self.tokens[:1, :0], self.states[:1], self.kept[:1])
-
 
 START = Beam(np.zeros((1, 0), np.int32), np.zeros(1, np.int32), np.zeros(1))
 """The beam of a stream of which nothing has been heard."""

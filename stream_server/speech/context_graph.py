@@ -24,7 +24,8 @@ from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.spelling import Speller, SpeltWord
 
 NATS_PER_WEIGHT = 0.1
-"""Of a token: FunASR's usual weight 20 is 2 nats, the usual score in icefall. Not tuned on speech yet."""
+"""Of a token: FunASR's usual weight 20 is 2 nats, the usual score in icefall. Chosen on synthetic names:
+docs/hotwords.md."""
 _TOKEN_BITS = 32
 
 

@@ -208,15 +208,5 @@ def test_a_word_is_said_once_it_is_whole_and_the_text_before_it_is_certain_early
     assert said == [([0], []), ([], [1]), ([2, 3], []), ([0], [])]
 
 
-def test_a_text_that_is_closed_keeps_the_word_being_said() -> None:
-    scores = np.array([[-1.0, 0.0, -3.0], [0.0, -9.0, -1.0]])
-    beams = BeamSearch([graph_of({(1, 2): 1.0})])
-    [step] = beams.advance([0], [START], [1], FullScores(scores[None, :1]))
-    closed = step.beam.decided()
-    assert closed.tokens.shape == (1, 0) and closed.states.tolist() == [1]
-    [step] = beams.advance([0], [closed], [1], FullScores(scores[None, 1:]))
-    assert step.certain.tolist() == [2]
-
-
 def test_no_rows_no_steps() -> None:
     assert BeamSearch([graph_of({})]).advance([], [], [], FullScores(np.zeros((0, 0, SIZE)))) == []
