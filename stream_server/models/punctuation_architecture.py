@@ -107,7 +107,8 @@ def punctuation_architecture_from_config(
 def _read_marks(config: Mapping[str, object], source: str) -> tuple[tuple[str, ...], int]:
     marks = value(config, "model_conf.punc_list", source, REQUIRED)
     if not isinstance(marks, list) or not all(isinstance(mark, str) for mark in marks) or NO_MARK not in marks:
-        raise ModelError(f"{source}: model_conf.punc_list is {str(marks)[:80]}; needed a list of marks with '_' for none")
+        found = str(marks)[:80]
+        raise ModelError(f"{source}: model_conf.punc_list is {found}; needed a list of marks with '_' for none")
     end = value(config, "model_conf.sentence_end_id", source, 3)
     if end not in range(len(marks)) or marks[end] in (NO_MARK, "<unk>"):
         raise ModelError(f"{source}: model_conf.sentence_end_id is {end!r}; needed the place of a mark in punc_list")

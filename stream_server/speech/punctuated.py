@@ -1,7 +1,7 @@
 """Marks between words: a text cut into the words that punctuation reads, and put together again with their marks.
 
-Marks come as the models write them, full width: `，。？、`, and "" for none. The marks and capitals written are those of
-FunASR's `CTTransformer` (funasr/models/ct_transformer/model.py); docs/punctuation.md says where they differ.
+Marks come as the models write them, full width: `，。？、`, and "" for none. The marks and capitals written are those
+of FunASR's `CTTransformer` (funasr/models/ct_transformer/model.py); docs/punctuation.md says where they differ.
 """
 
 from __future__ import annotations
