@@ -15,8 +15,12 @@ from stream_server.models.punctuation_checkpoint import PUNCTUATION_DEMO, load_p
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m recipes.punctuation", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/punctuation"), help="checkpoint (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=PUNCTUATION_DEMO, help="directory to write (default: %(default)s)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/punctuation"), help="for the checkpoint (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=PUNCTUATION_DEMO, help="directory to write (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of the training (default: %(default)s)")
     parser.add_argument("--texts", type=int, default=1000, help="held out, to measure on (default: %(default)s)")
     parser.add_argument("--only-evaluate", action="store_true", help="measure what is in --output")

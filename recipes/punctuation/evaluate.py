@@ -107,9 +107,9 @@ def report(punctuator: Punctuator, count: int) -> str:
              "| --- | --- | --- | --- |"]
     for name, marks in (*((mark, (mark,)) for mark in texts.MARKS), ("all", texts.MARKS)):
         lines.append(f"| {name} | " + " | ".join(f"{value:.1f} %" for value in score.f1(marks)) + " |")
-    ends = spoken_sentences(punctuator, min(count, 600)).f1(("end",))
-    lines += ["", "Ends of sentences between those of the recognition model: " +
-              ", ".join(f"{name} {value:.1f} %" for name, value in zip(("precision", "recall", "F1"), ends, strict=True)),
+    precision, recall, f1 = spoken_sentences(punctuator, min(count, 600)).f1(("end",))
+    lines += ["", "Ends of sentences between three of those that the recognition model is measured on: "
+              f"precision {precision:.1f} %, recall {recall:.1f} %, F1 {f1:.1f} %",
               "", "| words that followed | marks shown that were changed later | marks that were there already |",
               "| --- | --- | --- |"]
     for ahead, (wrong, kept) in flicker(punctuator, min(count, 150)).items():

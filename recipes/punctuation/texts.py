@@ -21,10 +21,11 @@ _WITHOUT_ORDER = ("{free}", "{person}", "{phone}{p}{person}", "通知{person}{p}
 
 QUESTIONS = (
     "{person}{when}去{city}吗", "{person}在哪里", "{document}在{place}吗", "谁负责{topic}", "{topic}{verb}了没有",
-    "{people}什么时候{verb}{topic}", "为什么{people}觉得{topic}很{adjective}", "{food}多少钱一个", "{city}{when}会下雨吗",
-    "你喜欢{food}还是{food}", "能不能把{room}的{device}关掉", "{when}的会议几点开始", "要不要{filing}{document}",
-    "从{city}到{city}怎么走", "这个{topic}{adjective}不{adjective}", "{english}怎么使用", "有没有人看见我的{goods}",
-    "{person}的电话号码是多少", "{when}{clock}可以吗", "what time is it", "where is the {english}",
+    "{people}什么时候{verb}{topic}", "为什么{people}觉得{topic}很{adjective}", "{food}多少钱一个",
+    "{city}{when}会下雨吗", "你喜欢{food}还是{food}", "能不能把{room}的{device}关掉", "{when}的会议几点开始",
+    "要不要{filing}{document}", "从{city}到{city}怎么走", "这个{topic}{adjective}不{adjective}", "{english}怎么使用",
+    "有没有人看见我的{goods}", "{person}的电话号码是多少", "{when}{clock}可以吗", "what time is it",
+    "where is the {english}",
 )  # fmt: skip
 
 STATEMENTS = (

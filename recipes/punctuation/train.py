@@ -35,7 +35,7 @@ UNKNOWN_SHARE = 0.02
 class Plan:
     """How long and how fast to train."""
 
-    steps: int = 3600
+    steps: int = 1600
     rows: int = 40
     rate: float = 2e-3
     warm_up: int = 200

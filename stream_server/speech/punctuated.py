@@ -57,16 +57,15 @@ def words_of(text: str) -> list[Word]:
 def punctuate(text: str, words: Sequence[Word], marks: Sequence[str], begins: bool = True) -> Rewritten:
     """`text` with the mark of each word behind it; `begins`: a sentence begins with the first word.
 
-    After Latin words marks are half-width. A Latin word that begins a sentence gets a capital.
+    After Latin words marks are half-width. A Latin word in small letters that begins a sentence gets a capital.
     """
     return rewrite(text, _changes(text, words, marks, begins))
 
 
 def _changes(text: str, words: Sequence[Word], marks: Sequence[str], begins: bool) -> Iterator[tuple[Span, str]]:
     for word, mark in zip(words, marks, strict=True):
-        first = text[word.start]
-        if begins and first.isascii() and first.islower():
-            yield (word.start, word.start + 1), first.upper()
+        if begins and word.text[0].isascii() and word.text[0].isalpha() and word.text.islower():
+            yield (word.start, word.start + 1), word.text[0].upper()
         begins = mark in ENDS
         if mark:
             written = _AFTER_LATIN.get(mark, mark) if text[word.end - 1].isascii() else mark
