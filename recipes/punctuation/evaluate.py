@@ -8,8 +8,8 @@ from random import Random
 
 from recipes.demo import texts as spoken
 from recipes.punctuation import texts
-from stream_server.models.punctuator import Punctuator, Words
-from stream_server.speech.punctuated import ENDS
+from stream_server.models.punctuator import Punctuator
+from stream_server.speech.punctuated import ENDS, Words
 
 _AT_ONCE = 50
 _LOOK_AHEAD = (0, 1, 2, 3, 5, 8, 12)

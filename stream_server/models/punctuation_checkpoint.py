@@ -5,8 +5,8 @@ A model is a directory in the layout of FunASR's hubs, without a CMVN file; see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ from stream_server.models.punctuation_architecture import (
 )
 from stream_server.models.punctuator import Punctuator
 from stream_server.models.random_weights import random_punctuation_tensors, synthetic_vocabulary
+from stream_server.models.word_cutter import WordCutter, find_dictionary
+from stream_server.speech.punctuated import Word, words_of
 
 PUNCTUATION_DEMO = Path(__file__).parent.parent / "data" / "punctuation"
 
@@ -48,15 +50,17 @@ _UNKNOWN = "<unk>"
 
 @dataclass(frozen=True, slots=True)
 class PunctuationModel:
-    """A network ready to run on `device`, its matrices in `dtype`; `vocabulary[i]` is the word of id i."""
+    """A network ready to run on `device`, its matrices in `dtype`; `vocabulary[i]` is the word of id i, and `cut` finds
+    words in a text."""
 
     network: Punctuation
     vocabulary: list[str]
     dtype: torch.dtype
     device: str
+    cut: Callable[[str], list[Word]] = words_of
 
     def punctuator(self) -> Punctuator:
-        return Punctuator(self.network, self.vocabulary)
+        return Punctuator(self.network, self.vocabulary, self.cut)
 
 
 def load_punctuation(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PunctuationModel:
@@ -87,7 +91,9 @@ def load_punctuation_directory(
     config = read_config(directory / "config.yaml")
     architecture = punctuation_architecture_from_config(config, len(vocabulary), str(directory / "config.yaml"))
     tensors = read_tensors(directory / "model.pt")
-    return _assemble(architecture, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
+    model = _assemble(architecture, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
+    dictionary = find_dictionary(directory, config)
+    return model if dictionary is None else replace(model, cut=WordCutter(dictionary).words)
 
 
 def random_punctuation_model(

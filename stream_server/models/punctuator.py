@@ -8,15 +8,14 @@ words come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from stream_server.models.punctuation import Punctuation
 from stream_server.models.punctuation_architecture import NO_MARK
-from stream_server.speech.punctuated import ENDS, Carry
+from stream_server.speech.punctuated import ENDS, Carry, Marked, Word, Words, words_of
 
 PIECE = 20
 """Words that are read at a time."""
@@ -36,41 +35,24 @@ _UNKNOWN = "<unk>"
 _COMMA = "，"
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """New words of a text, and what `Punctuator.step` gave to carry after those before. `is_final`: the text ends."""
-
-    words: Sequence[str]
-    carry: Carry = field(default_factory=Carry)
-    is_final: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """A mark or "" for each of the new words, and what to give with the next ones.
-
-    `before` is the mark that the last of the words before should have had, seen from here: FunASR's streaming class
-    writes it in front of the new text, and writes none after the last word. With `error` there are no marks but the one
-    that ends the text.
-    """
-
-    marks: list[str]
-    carry: Carry
-    before: str = ""
-    error: str | None = None
-
-
 class Punctuator:
     """Keeps nothing between calls, so that threads may share it."""
 
-    def __init__(self, network: Punctuation, vocabulary: Sequence[str]) -> None:
-        """`vocabulary[id]` is the word of that id; it has `<unk>` for the words that it has not."""
-        self._network = network
+    def __init__(
+        self, network: Punctuation, vocabulary: Sequence[str], cut: Callable[[str], list[Word]] = words_of
+    ) -> None:
+        """`vocabulary[id]` is the word of that id; it has `<unk>` for the words that it has not. `cut` finds the words
+        of a text."""
+        self._network, self._cut = network, cut
         self._ids: Mapping[str, int] = {word: id_ for id_, word in enumerate(vocabulary)}
         self._unknown = self._ids[_UNKNOWN]
         architecture = network.architecture
         self._marks = ["" if mark in (NO_MARK, _UNKNOWN) else mark for mark in architecture.marks]
         self._end = self._marks[architecture.end]
+
+    def words(self, text: str) -> list[Word]:
+        """The words of `text` that this model reads."""
+        return self._cut(text)
 
     def step(self, texts: Sequence[Words]) -> list[Marked]:
         """Marks for the new words of each text; what a text gets does not depend on the others."""
@@ -107,7 +89,7 @@ class Punctuator:
     def _marked(self, text: Words, reading: _Reading) -> Marked:
         before = len(text.carry.words)
         marks = reading.marks[before:]
-        if marks and text.is_final and marks[-1] not in ENDS:
+        if marks and text.is_final and marks[-1] not in ENDS and not reading.failed:
             marks[-1] = self._end
         ended = marks[-1] in ENDS if marks else text.carry.ended
         carry = Carry() if text.is_final else Carry(reading.open_sentence(), ended)

@@ -7,7 +7,7 @@ of FunASR's `CTTransformer` (funasr/models/ct_transformer/model.py); docs/punctu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_server.speech.rewritten import Rewritten, Span, rewrite
@@ -36,6 +36,29 @@ class Carry:
 
     words: tuple[str, ...] = ()
     ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """New words of a text, and what `Punctuator.step` gave to carry after those before. `is_final`: the text ends."""
+
+    words: Sequence[str]
+    carry: Carry = field(default_factory=Carry)
+    is_final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A mark or "" for each of the new words, and what to give with the next ones.
+
+    `before` is the mark that the last of the words before should have had, seen from here: FunASR's streaming class
+    writes it in front of the new text, and writes none after the last word. With `error` there are no marks.
+    """
+
+    marks: list[str]
+    carry: Carry
+    before: str = ""
+    error: str | None = None
 
 
 def words_of(text: str) -> list[Word]:

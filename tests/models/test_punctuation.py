@@ -11,8 +11,7 @@ import torch
 from stream_server.models.architecture import Architecture
 from stream_server.models.punctuation_architecture import PunctuationArchitecture
 from stream_server.models.punctuation_checkpoint import PunctuationModel, random_punctuation_model
-from stream_server.models.punctuator import Words
-from stream_server.speech.punctuated import Carry, punctuate, words_of
+from stream_server.speech.punctuated import Carry, Words, punctuate, words_of
 from tests.support.punctuation_reference import PunctuationReference
 
 OFFLINE = PunctuationArchitecture(
