@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks punctuation", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["demo", "random", "realtime"],
                         help="names, or `realtime`: random weights in the streaming model's sizes (default: all three)")
+    parser.add_argument("--piece", type=int, default=20, help="words read at a time (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=15, help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(options.threads)
-    rows = [row for name in options.models for row in _marks(name, options.repeats)]
+    rows = [row for name in options.models for row in _marks(name, options.piece, options.repeats)]
     rows += _numbers(options.repeats)
     if options.json:
         print(json.dumps({"threads": options.threads, "rows": rows}, ensure_ascii=False))
@@ -37,14 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _marks(name: str, repeats: int) -> list[dict[str, object]]:
+def _marks(name: str, piece: int, repeats: int) -> list[dict[str, object]]:
     from stream_server.models.punctuation_architecture import CT_PUNC_REALTIME
     from stream_server.models.punctuation_checkpoint import load_punctuation, random_punctuation_model
     from stream_server.speech.punctuated import Words
 
     before = _resident_mb()
     model = random_punctuation_model(CT_PUNC_REALTIME) if name == "realtime" else load_punctuation(name)
-    punctuator = model.punctuator()
+    punctuator = model.punctuator(piece)
     rows = []
     for tokens in LENGTHS:
         for batch in BATCHES:
@@ -59,9 +60,10 @@ def _numbers(repeats: int) -> list[dict[str, object]]:
 
     before = _resident_mb()
     writer = Writer()
+    texts = {"a third of the text": SAID, "none": NO_NUMBERS, "nothing else": "一三八零五七二九四六一"}
     rows = [
-        _row(f"numbers, {kind}", tokens, 1, repeats, lambda text=(text * 5)[:tokens]: writer.write(text))
-        for kind, text in (("a third of the text", SAID), ("none", NO_NUMBERS), ("nothing else", "一三八零五七二九四六一"))
+        _row(f"numbers, {kind}", tokens, 1, repeats, lambda text=(text * 10)[:tokens]: writer.write(text))
+        for kind, text in texts.items()
         for tokens in LENGTHS
     ]
     rows[0]["resident_mb"] = _resident_mb() - before

@@ -29,7 +29,7 @@ from stream_server.models.punctuation_architecture import (
     PunctuationArchitecture,
     punctuation_architecture_from_config,
 )
-from stream_server.models.punctuator import Punctuator
+from stream_server.models.punctuator import PIECE, Punctuator
 from stream_server.models.random_weights import random_punctuation_tensors, synthetic_vocabulary
 from stream_server.models.word_cutter import WordCutter, find_dictionary
 from stream_server.speech.punctuated import Word, words_of
@@ -59,8 +59,9 @@ class PunctuationModel:
     device: str
     cut: Callable[[str], list[Word]] = words_of
 
-    def punctuator(self) -> Punctuator:
-        return Punctuator(self.network, self.vocabulary, self.cut)
+    def punctuator(self, piece: int = PIECE) -> Punctuator:
+        """What reads texts with this model, `piece` words at a time."""
+        return Punctuator(self.network, self.vocabulary, self.cut, piece)
 
 
 def load_punctuation(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PunctuationModel:

@@ -18,7 +18,7 @@ from stream_server.models.punctuation_architecture import NO_MARK
 from stream_server.speech.punctuated import ENDS, Carry, Marked, Word, Words, words_of
 
 PIECE = 20
-"""Words that are read at a time."""
+"""Words that are read at a time, unless another number is asked for."""
 
 LONG_SENTENCE = 200
 """Words after which a comma ends the sentence, where no mark did."""
@@ -39,11 +39,12 @@ class Punctuator:
     """Keeps nothing between calls, so that threads may share it."""
 
     def __init__(
-        self, network: Punctuation, vocabulary: Sequence[str], cut: Callable[[str], list[Word]] = words_of
+        self, network: Punctuation, vocabulary: Sequence[str], cut: Callable[[str], list[Word]] = words_of,
+        piece: int = PIECE,
     ) -> None:
         """`vocabulary[id]` is the word of that id; it has `<unk>` for the words that it has not. `cut` finds the words
-        of a text."""
-        self._network, self._cut = network, cut
+        of a text, of which `piece` are read at a time (FunASR's `split_size`)."""
+        self._network, self._cut, self._piece = network, cut, piece
         self._ids: Mapping[str, int] = {word: id_ for id_, word in enumerate(vocabulary)}
         self._unknown = self._ids[_UNKNOWN]
         architecture = network.architecture
@@ -61,7 +62,7 @@ class Punctuator:
             reading.ids = [self._ids.get(word, self._unknown) for word in reading.words]
         while unread := [reading for reading in readings if not reading.done]:
             for reading in unread:
-                reading.take_piece()
+                reading.take(self._piece)
             for batch in _batches(unread):
                 self._read(batch)
         return [self._marked(text, reading) for text, reading in zip(texts, readings, strict=True)]
@@ -113,8 +114,8 @@ class _Reading:
     def piece(self) -> list[int]:
         return self.ids[len(self.marks) : self._read]
 
-    def take_piece(self) -> None:
-        self._read = min(self._read + PIECE, len(self.ids))
+    def take(self, words: int) -> None:
+        self._read = min(self._read + words, len(self.ids))
 
     def accept(self, marks: list[str], end: str) -> None:
         """Marks of the piece; those of whole sentences stand."""

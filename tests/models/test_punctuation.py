@@ -23,6 +23,8 @@ SIZES = {
     "narrow embedding": replace(OFFLINE, width=48),
     "two layers, leaning": replace(OFFLINE, base=replace(OFFLINE.base, encoder_layers=2), shift=3, causal=True),
 }
+EACH_WORD_SEES_ALL = pytest.mark.parametrize("model", ["offline", "narrow embedding"], indirect=True)
+CAUSAL = pytest.mark.parametrize("model", ["streaming", "two layers, leaning"], indirect=True)
 LENGTHS = [1, 2, 3, 19, 20, 21, 40, 41, 100, 333]
 ENGLISH = "the meeting starts at nine AI ok it's iPhone v2 a b".split()
 
@@ -56,7 +58,7 @@ def texts_of(vocabulary: list[str]) -> list[list[str]]:
     shares = (0.0, 0.3, 1.0)
     texts = [some_words(number, length, vocabulary, share)
              for number, (length, share) in enumerate((length, share) for length in LENGTHS for share in shares)]
-    return [*texts, some_words(99, 3000, vocabulary, 0.1)]
+    return [*texts, some_words(99, 2500, vocabulary, 0.1)]
 
 
 def test_scores_are_funasrs_whatever_lies_beside(model: PunctuationModel, reference: PunctuationReference):
@@ -73,29 +75,41 @@ def test_scores_are_funasrs_whatever_lies_beside(model: PunctuationModel, refere
         torch.testing.assert_close(found[: len(row)], reference.scores(row, before), atol=1e-4, rtol=1e-4)
 
 
-def test_marks_are_funasrs_alone_and_in_any_batch(model: PunctuationModel, reference: PunctuationReference):
-    texts = texts_of(model.vocabulary)
+def test_marks_do_not_depend_on_what_lies_beside(model: PunctuationModel):
+    texts = texts_of(model.vocabulary)[:-1]
     punctuator = model.punctuator()
     together = punctuator.step([Words(words) for words in texts])
-    alone = [punctuator.step([Words(words)])[0] for words in texts]
+    assert together[::3] == [punctuator.step([Words(words)])[0] for words in texts[::3]]
     shuffled = random.Random(3).sample(range(len(texts)), len(texts))
     mixed = punctuator.step([Words(texts[place]) for place in shuffled])
-    assert [mixed[shuffled.index(place)] for place in range(len(texts))] == together == alone
-    marked = 0
+    assert mixed == [together[place] for place in shuffled]
     for words, found in zip(texts, together, strict=True):
         assert len(found.marks) == len(words) and found.carry == Carry()
-        if model.network.architecture.causal:
-            continue
-        text, labels = reference.punctuate(spelt(words))
+
+
+@EACH_WORD_SEES_ALL
+def test_marks_are_funasrs(model: PunctuationModel, reference: PunctuationReference):
+    texts = texts_of(model.vocabulary)
+    marked = 0
+    for words, found in zip(texts, model.punctuator().step([Words(words) for words in texts]), strict=True):
+        _, labels = reference.punctuate(spelt(words))
         assert found.marks == [label.replace("_", "") for label in labels]
         marked += sum(map(bool, found.marks[:-1]))
-    assert marked > 200 or model.network.architecture.causal
+    assert marked > 200
 
 
+@EACH_WORD_SEES_ALL
+@pytest.mark.parametrize("piece", [5, 64, 400])
+def test_pieces_may_be_of_another_length(model: PunctuationModel, reference: PunctuationReference, piece: int):
+    words = some_words(21, 333, model.vocabulary, 0.2)
+    (found,) = model.punctuator(piece).step([Words(words)])
+    _, labels = reference.punctuate(spelt(words), piece=piece)
+    assert found.marks == [label.replace("_", "") for label in labels]
+
+
+@CAUSAL
 def test_a_session_of_many_finals_is_funasrs(model: PunctuationModel, reference: PunctuationReference):
-    """The streaming class with its cache, final after final; its last mark comes with the next text."""
-    if not model.network.architecture.causal:
-        pytest.skip("FunASR's offline class keeps nothing from text to text")
+    """The streaming class with its cache, text after text; its last mark comes with the next one."""
     source = random.Random(8)
     cache: dict = {}
     carry, revised = Carry(), 0
@@ -121,10 +135,9 @@ def _as_the_streaming_class_writes(words: list[str], marks: list[str], carry: Ca
     return text
 
 
+@EACH_WORD_SEES_ALL
 def test_text_is_funasrs(model: PunctuationModel, reference: PunctuationReference):
     """Of Chinese alone, and of English alone but for the space that FunASR puts in front of a sentence."""
-    if model.network.architecture.causal:
-        pytest.skip("the streaming class writes no half-width marks and no capitals")
     for seed, count in enumerate(LENGTHS):
         for share in (0.0, 1.0):
             words = [word.lower() for word in some_words(seed, count, model.vocabulary, share)]

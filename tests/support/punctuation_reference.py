@@ -58,12 +58,12 @@ class PunctuationReference:
         self.model.embed.register_forward_hook(lambda _, ids, __: self.widths.append(ids[0].shape[1]))
 
     @torch.inference_mode()
-    def punctuate(self, text: str, cache: dict | None = None) -> tuple[str, list[str]]:
+    def punctuate(self, text: str, cache: dict | None = None, piece: int = 20) -> tuple[str, list[str]]:
         """The text that FunASR writes, and the mark of each word as its list of labels has it; `_` is none.
 
         The streaming class gives labels for the last piece of 20 alone.
         """
-        arguments = {} if cache is None else {"cache": cache}
+        arguments = {"split_size": piece} | ({} if cache is None else {"cache": cache})
         ((result,), _) = self.model.inference(
             [text], key=["text"], tokenizer=self._tokenizer, device="cpu", **arguments
         )
