@@ -5,7 +5,7 @@ are written as they are read.  Everything here is plain Python, deterministic fo
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from random import Random
@@ -177,17 +177,23 @@ _CHOICES: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-def sentence(random: Random) -> str:
-    """One sentence, with `，` where the reader pauses."""
+def filled(template: str, random: Random, own: Mapping[str, Sequence[str]] | None = None) -> str:
+    """A template with words in its slots; `own` has the words of slots that are not of this grammar."""
+    choices = _CHOICES | dict(own or {})
 
     def fill(match: re.Match[str]) -> str:
         slot = match.group(1)
-        return SLOTS[slot](random) if slot in SLOTS else random.choice(_CHOICES[slot])
+        return SLOTS[slot](random) if slot in SLOTS else random.choice(choices[slot])
 
+    return re.sub(r"{(\w+)}", fill, template)
+
+
+def sentence(random: Random) -> str:
+    """One sentence, with `，` where the reader pauses."""
     template = "{free}{p}{free}" if random.random() < FREE_SHARE / 2 else random.choice(TEMPLATES)
     if random.random() < FREE_SHARE / 2:
         template = "{free}"
-    return re.sub(r"{(\w+)}", fill, template).strip(PAUSE)
+    return filled(template, random).strip(PAUSE)
 
 
 def spoken(text: str) -> str:

@@ -46,12 +46,16 @@ class FeedForward(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention over the past and the window, plus a symmetric memory block over the window's values alone."""
+    """Attention over the past and the window, plus a memory block over the window's values alone.
 
-    def __init__(self, width: int, architecture: Architecture) -> None:
+    The block sees as much before as behind, and `shift` steps more before and fewer behind.
+    """
+
+    def __init__(self, width: int, architecture: Architecture, shift: int = 0) -> None:
         super().__init__()
         size, kernel = architecture.size, architecture.kernel
-        self.size, self.heads, self.context = size, architecture.encoder_heads, kernel // 2
+        self.size, self.heads = size, architecture.encoder_heads
+        self.context = (kernel // 2 + shift, kernel // 2 - shift)
         self.linear_q_k_v = nn.Linear(width, 3 * size)
         self.linear_out = nn.Linear(size, size)
         self.fsmn_block = nn.Conv1d(size, size, kernel, groups=size, bias=False)
@@ -60,18 +64,18 @@ class SelfAttention(nn.Module):
         """[B, W, D] and the window's keys and values [B, W, 2 D]."""
         query, keys_values = self.linear_q_k_v(x).split((self.size, 2 * self.size), -1)
         values = keys_values[..., self.size :] * inside
-        memory = values + remember(self.fsmn_block, F.pad(values, (0, 0, self.context, self.context)))
+        memory = values + remember(self.fsmn_block, F.pad(values, (0, 0, *self.context)))
         attended = attend(query, torch.cat((past, keys_values), 1), visible, self.heads)
         return self.linear_out(attended) + memory, keys_values
 
 
 class EncoderLayer(nn.Module):
-    """The first layer, whose input is wider than its output, has no residual around its attention."""
+    """A layer whose input is wider than its output, as a first one may be, has no residual around its attention."""
 
-    def __init__(self, width: int, architecture: Architecture) -> None:
+    def __init__(self, width: int, architecture: Architecture, shift: int = 0) -> None:
         super().__init__()
         self.residual = width == architecture.size
-        self.self_attn = SelfAttention(width, architecture)
+        self.self_attn = SelfAttention(width, architecture, shift)
         self.feed_forward = FeedForward(architecture.size, architecture.encoder_hidden)
         self.norm1 = LayerNorm(width)
         self.norm2 = LayerNorm(architecture.size)

@@ -21,7 +21,7 @@ def value(config: Config, path: str, source: str, default: object = REQUIRED) ->
     for name in path.split("."):
         if not isinstance(found, Mapping) or name not in found:
             if default is REQUIRED:
-                raise ModelError(f"{source}: {path} is missing; needed in the configuration of a Paraformer")
+                raise ModelError(f"{source}: {path} is missing; needed in a model's configuration")
             return default
         found = found[name]
     return found

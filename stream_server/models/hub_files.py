@@ -19,6 +19,8 @@ from stream_server.audio import cmvn
 from stream_server.errors import ModelError
 
 FILES = ("config.yaml", "model.pt", "am.mvn", "tokens.json")
+TEXT_FILES = ("config.yaml", "model.pt", "tokens.json")
+"""Those of a model that reads text and hears nothing."""
 
 ALWAYS_FP32 = re.compile(r"predictor\.|bias_encoder\.|.*norm")
 """CIF decides when tokens fire, and norms bring sums along the layers back to one: both lose most from rounding, and
@@ -27,11 +29,11 @@ are too small to be slow. So is the hotwords' LSTM."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
-def check_files(directory: Path) -> None:
+def check_files(directory: Path, files: tuple[str, ...] = FILES) -> None:
     """That all files are there."""
-    missing = [name for name in FILES if not (directory / name).is_file()]
+    missing = [name for name in files if not (directory / name).is_file()]
     if missing:
-        raise ModelError(f"{directory}: {', '.join(missing)} missing; needed {', '.join(FILES)}")
+        raise ModelError(f"{directory}: {', '.join(missing)} missing; needed {', '.join(files)}")
 
 
 def check_tensors(
@@ -98,9 +100,9 @@ def read_config(path: Path) -> Mapping[str, object]:
     try:
         config = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        raise ModelError(f"{path}: no YAML ({_line(error)}); needed a Paraformer's configuration") from error
+        raise ModelError(f"{path}: no YAML ({_line(error)}); needed a model's configuration") from error
     if not isinstance(config, Mapping):
-        raise ModelError(f"{path}: holds a {type(config).__name__}; needed a Paraformer's configuration")
+        raise ModelError(f"{path}: holds a {type(config).__name__}; needed a model's configuration")
     return config
 
 

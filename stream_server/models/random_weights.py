@@ -24,6 +24,9 @@ _WORD_SPREAD = 20.0
 _WORD_MEMORY_SPREAD = 4.0
 _WORD_LOOK_SPREAD, _WORD_SEEN_SPREAD = 4.0, 8.0
 _NO_WORD_BIAS = 55.0
+_EMBEDDING_SPREAD = 1.0
+_MARK_SPREAD = 3.0
+_MARK_BIAS = (-9.0, 0.0, -4.0, -4.0, -4.5, -4.5)
 
 
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -31,6 +34,15 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
 
     Linear layers and convolutions are uniform within 1/sqrt(inputs), layer norms are at rest.
     """
+    tensors = random_layers(network, seed)
+    tensors["predictor.cif_output.weight"] *= _FIRING_SPREAD
+    tensors["predictor.cif_output.bias"].fill_(_FIRING_BIAS)
+    tensors["decoder.output_layer.weight"] *= _SCORE_SPREAD
+    return tensors
+
+
+def random_layers(network: nn.Module, seed: int) -> dict[str, Tensor]:
+    """The same before any layer is set to a purpose."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, parameter in network.named_parameters():
@@ -40,9 +52,6 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
             continue
         bound = 1 / math.sqrt(math.prod(parameter.shape[1:])) if parameter.dim() > 1 else 0.02
         tensors[name] = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-    tensors["predictor.cif_output.weight"] *= _FIRING_SPREAD
-    tensors["predictor.cif_output.bias"].fill_(_FIRING_BIAS)
-    tensors["decoder.output_layer.weight"] *= _SCORE_SPREAD
     return tensors
 
 
@@ -68,4 +77,13 @@ def random_offline_tensors(network: nn.Module, architecture: OfflineArchitecture
                 tensor *= _WORD_LOOK_SPREAD
             elif name.startswith("seaco_decoder.") and name.endswith("linear_k_v.weight"):
                 tensor *= _WORD_SEEN_SPREAD
+    return tensors
+
+
+def random_punctuation_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
+    """The same for a model that punctuates; about every eighth word gets a mark, every twentieth ends a sentence."""
+    tensors = random_layers(network, seed)
+    tensors["embed.weight"] *= _EMBEDDING_SPREAD * math.sqrt(network.embed.embedding_dim)
+    tensors["decoder.weight"] *= _MARK_SPREAD
+    tensors["decoder.bias"].copy_(torch.tensor(_MARK_BIAS[: len(tensors["decoder.bias"])]))
     return tensors

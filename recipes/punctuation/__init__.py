@@ -1,0 +1,1 @@
+"""How the bundled punctuation model is made."""
