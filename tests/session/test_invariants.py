@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
+from stream_server.config import SessionLimits
 from stream_server.session.messages import Flushed
 from tests.support.audio import mark, markers, silence, voice
 from tests.support.conversation import Conversation, check_order, check_sums
@@ -52,7 +53,12 @@ def play(script: list[Say | str], talk: Conversation) -> np.ndarray:
         elif event in ("engine waits", "engine works"):
             talk.engine_waits = event == "engine waits"
             talk.pump()
-    talk.engine_waits = False
+        elif event in ("second passes wait", "second passes come"):
+            talk.seconds_wait = event == "second passes wait"
+            talk.pump()
+        elif event == "time passes":
+            talk.wait(0.6 * SessionLimits().final_deadline_ms / 1000)
+    talk.engine_waits = talk.seconds_wait = False
     if away:
         talk.engine_returns()
     talk.stop()
