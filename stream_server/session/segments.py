@@ -18,6 +18,7 @@ from stream_server.session.messages import (
     Speech,
 )
 from stream_server.session.options import Options
+from stream_server.session.underway import InFlight, OpenSegment, OpenStream
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
@@ -33,57 +34,6 @@ costs time; FunASR's second pass has 200 ms and 100 ms."""
 
 OVERLAP = ms_to_samples(1_200)
 """Audio before a cut without a pause that the second pass hears again, to know the word under the cut."""
-
-
-@dataclass(slots=True)
-class _Segment:
-    """What is said of the open segment. `onset`: the sample at which speech was first heard; `undecided`: what stands
-    behind the transcript while a hotword may still be coming; `after_cut`: it begins where the one before was cut
-    without a pause."""
-
-    number: int
-    onset: int
-    transcript: Transcript
-    undecided: list[Piece] = field(default_factory=list)
-    revision: int = 0
-    shown: tuple[str, int] = ("", 0)
-    after_cut: bool = False
-
-    def decide(self) -> None:
-        """What is undecided stays as it stands."""
-        self.transcript = self.transcript.extended(self.undecided)
-        self.undecided = []
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the engine has been given of the open segment, in absolute samples.
-
-    `next`: where the next chunk begins; `reached`: up to where hypotheses have come; `kept_from`: the start of the
-    audio that a replay would need, always a whole number of hops from `start`; `given`: when the last piece of the
-    transcript fired; `decided`: pieces that fired until then are in the text of before, and passed over; `hotwords`:
-    the list that the engine has.
-    """
-
-    generation: int
-    start: int
-    next: int
-    reached: int
-    kept_from: int
-    given: int = -1
-    decided: int = -1
-    hotwords: HotwordList = EMPTY
-    sequence: int = 0
-    losses: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    sequence: int
-    end: int
-    last: bool
-    own_hotwords: HotwordList | None = None
-    heard_again: bool = False
 
 
 @dataclass(slots=True)
@@ -111,9 +61,9 @@ class Segments:
     hotwords: HotwordList = EMPTY
     own_hotwords: HotwordList | None = None
     _heard_all: bool = False
-    _segment: _Segment | None = None
-    _stream: _Stream | None = None
-    _in_flight: _InFlight | None = None
+    _segment: OpenSegment | None = None
+    _stream: OpenStream | None = None
+    _in_flight: InFlight | None = None
     _engine_away: bool = False
     _generation: int = -1
 
@@ -162,7 +112,7 @@ class Segments:
         keep_from = max(self._heard_from() - stream.start, 0) if self.options.second_pass else None
         closed = self._closed(stream, end, last)
         chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last, news, keep_from, closed)
-        self._in_flight = _InFlight(stream.sequence, end, last, None if news is None else self.own_hotwords,
+        self._in_flight = InFlight(stream.sequence, end, last, None if news is None else self.own_hotwords,
                                     closed is not None)
         stream.hotwords = self.hotwords
         stream.sequence += 1
@@ -216,7 +166,7 @@ class Segments:
         self._generation += 1
         kept, undecided = stream.kept_from, self._segment.undecided
         decided = undecided[0].fired_at - 1 if undecided else max(stream.given, self._border(stream))
-        self._stream = _Stream(self._generation, kept, kept, stream.reached, kept, stream.given,
+        self._stream = OpenStream(self._generation, kept, kept, stream.reached, kept, stream.given,
                                max(decided, stream.decided), losses=stream.losses)
 
     def abandon(self) -> int | None:
@@ -247,7 +197,7 @@ class Segments:
         stream = self._stream
         return isinstance(decision, SegmentEnded) and stream.sequence == 0 and stream.next == decision.end
 
-    def _next_end(self, stream: _Stream) -> tuple[int | None, bool]:
+    def _next_end(self, stream: OpenStream) -> tuple[int | None, bool]:
         """Where the next chunk ends, if all of it is there, and whether it is the stream's last.
 
         Audio beyond the gate's position is held back: whether it belongs to the segment is not decided.
@@ -264,7 +214,7 @@ class Segments:
 
     # ---- hypotheses
 
-    def _accept(self, flight: _InFlight, hypothesis: Hypothesis) -> None:
+    def _accept(self, flight: InFlight, hypothesis: Hypothesis) -> None:
         stream = self._stream
         new = flight.last or flight.end > stream.reached
         self._take_pieces(hypothesis, new)
@@ -297,7 +247,7 @@ class Segments:
         else:
             segment.undecided = [piece for piece in segment.undecided if piece.fired_at > stream.given]
 
-    def _border(self, stream: _Stream) -> int:
+    def _border(self, stream: OpenStream) -> int:
         """Up to which sample hypotheses of the hops until `reached` have pieces."""
         return stream.reached - self.options.look_ahead_samples
 
@@ -324,15 +274,15 @@ class Segments:
 
     def _open(self, start: int, onset: int) -> None:
         self._generation += 1
-        self._stream = _Stream(self._generation, start, start, start, start)
+        self._stream = OpenStream(self._generation, start, start, start, start)
         self._begin_segment(onset, Transcript(start))
 
     def _begin_segment(self, onset: int, transcript: Transcript, after_cut: bool = False) -> None:
-        self._segment = _Segment(self.ledger.segments, onset, transcript, after_cut=after_cut)
+        self._segment = OpenSegment(self.ledger.segments, onset, transcript, after_cut=after_cut)
         self.ledger.segments += 1
         self.messages.append(Speech(segment=self._segment.number, start_ms=samples_to_ms(onset)))
 
-    def _finish(self, flight: _InFlight | None = None) -> None:
+    def _finish(self, flight: InFlight | None = None) -> None:
         """The head of the decisions is the end of the open segment, and its text is complete."""
         decision = self.intake.decisions.popleft()
         self._segment.decide()
@@ -340,7 +290,7 @@ class Segments:
         self._close(decision.last_speech, decision.reason, flight)
         self._stream = None
 
-    def _split(self, split: SegmentSplit, flight: _InFlight) -> None:
+    def _split(self, split: SegmentSplit, flight: InFlight) -> None:
         # Speech without a pause. To end the stream here would cut a word: the model would finish the half before
         # the cut and begin the other anew, so that the word is lost or heard twice. So the stream goes on, with
         # its caches, and only the text is closed with what has been given; a half-spelt word moves on. As tokens
@@ -377,7 +327,7 @@ class Segments:
         else:
             self._open(resume, resume)
 
-    def _close(self, end: int, reason: Reason, flight: _InFlight | None = None, cut: bool = False) -> None:
+    def _close(self, end: int, reason: Reason, flight: InFlight | None = None, cut: bool = False) -> None:
         """The open segment ends at `end`; `flight` is the chunk that closed it, `cut`: speech goes on behind it."""
         segment = self._segment
         self._segment = None
@@ -401,7 +351,7 @@ class Segments:
         """The first sample of the open segment that its second pass hears."""
         return self._segment.onset - (OVERLAP if self._segment.after_cut else MARGIN)
 
-    def _closed(self, stream: _Stream, end: int, last: bool) -> Span | None:
+    def _closed(self, stream: OpenStream, end: int, last: bool) -> Span | None:
         """What the second pass is to hear, if the chunk up to `end` closes a segment and it is wanted."""
         decisions = self.intake.decisions
         head = decisions[0] if decisions else None
