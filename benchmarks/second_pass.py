@@ -84,7 +84,7 @@ async def _measure(server: Server, utterances: Sequence[np.ndarray], sessions: i
             group.create_task(_speak(server, beside if wants else first, _turned(utterances, crowd), False,
                                      options.seconds, crowd))
     async with asyncio.TaskGroup() as group:
-        lasts = max(options.seconds, 3.5 * options.long)
+        lasts = max(options.seconds, 2.2 * options.long)
         for number in range(max(1, crowd - 1)):
             group.create_task(_speak(server, Waits(), _turned(utterances, number), True, lasts, number))
         group.create_task(_speak(server, long, pieces, True, lasts, 0))
