@@ -21,7 +21,7 @@ import msgspec
 from stream_server import logs
 from stream_server.audio.windows import Window
 from stream_server.config import ServeSettings
-from stream_server.engine.runner import Runner
+from stream_server.engine.runner import Runner, SecondRunner
 from stream_server.engine.wire import EngineInfo
 from stream_server.engine.workers import THREAD_NAME
 from stream_server.errors import EngineError, ModelError, SettingsError
@@ -99,17 +99,28 @@ def _tell(role: Role, news: News) -> None:
 
 
 def _run_engine(role: Role, settings: ServeSettings) -> None:
-    from stream_server.engine.costs import measure
+    from stream_server.engine.costs import SECOND_PASS_S, measure, measure_second
     from stream_server.engine.endpoint import engine_endpoint
+    from stream_server.engine.engine import SecondOptions
     from stream_server.engine.process import serve, stop_on_signals
     from stream_server.engine.statistics import Statistics
     from stream_server.metrics import observe_step
 
     _exit_with_supervisor()
-    runner, info = make_runner(_share(role, settings))
+    settings = _share(role, settings)
+    # Its weights are there before the slots take what memory is left.
+    second = make_second(settings)
+    runner, info = make_runner(settings)
     _warn_of_unspelt(role.hotwords, runner)
     runner.warm_up()
-    costs = measure(runner, runner.windows[0])
+    second_costs, options = None, None
+    if second is not None:
+        second.warm_up()
+        second_costs = measure_second(second)
+        log.info("a second pass takes %.0f ms a second of speech", 1000 * second_costs.seconds / SECOND_PASS_S)
+        options = SecondOptions(runner=second, patience_s=settings.limits.final_deadline_ms / 1000,
+                                most_samples=second_costs.most_samples)
+    costs = measure(runner, runner.windows[0], second=second_costs)
     log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
     capacity = settings.sessions or settings.slots or min(runner.slots, costs.streams)
     info = msgspec.structs.replace(info, capacity=capacity)
@@ -117,7 +128,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)
     serve(runner, engine_endpoint(Path(role.runtime), role.name), info, stop=stop, capacity=capacity,
-          max_batch=costs.best_batch, statistics=statistics,
+          max_batch=costs.best_batch, second=options, statistics=statistics,
           on_bound=lambda: _tell(role, News(ready=True, engines={role.name: info})))
 
 
@@ -160,9 +171,29 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
     runner = ParaformerRunner(model, windows, slots, workers=workers)
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
-    name = Path(settings.model).resolve().name if kind == "directory" else settings.model
-    return runner, EngineInfo(model=name, model_kind=kind, windows=windows, slots=runner.slots, device=device,
-                              dtype=str(dtype).removeprefix("torch."))
+    second = "" if settings.second_model == "none" else _name(settings.second_model)
+    return runner, EngineInfo(model=_name(settings.model), model_kind=kind, windows=windows, slots=runner.slots,
+                              device=device, dtype=str(dtype).removeprefix("torch."), second_model=second)
+
+
+def _name(model: str) -> str:
+    """What clients are told; of a directory its name, not where it lies."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def make_second(settings: ServeSettings) -> SecondRunner | None:
+    """The second pass's model, if the settings ask for one, not yet warmed up. Raises ModelError and SettingsError."""
+    if settings.second_model == "none":
+        return None
+    import torch
+
+    from stream_server.models.devices import choose_device, choose_dtype
+    from stream_server.models.offline_checkpoint import load_offline
+    from stream_server.models.second_runner import OfflineRunner
+
+    torch.set_num_threads(1)
+    device = choose_device(settings.device)
+    return OfflineRunner(load_offline(settings.second_model, choose_dtype(settings.dtype, device), device))
 
 
 def _window(spec: str) -> Window:
@@ -214,7 +245,8 @@ class _Door:
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
-                                   on_refused=self._reception.engine_refused, on_change=self._engines_changed)
+                                   on_refused=self._reception.engine_refused, on_change=self._engines_changed,
+                                   on_second_pass=self._reception.receive_second_pass)
         self._reception.engine = self._engines
         self._gathering = Gathering(self._settings.gather_ms / 1000, lambda: self._engines.descriptors)
         stop = self._stop_event()

@@ -54,6 +54,9 @@ class SessionLimits(Frozen):
     start_timeout_s: float = Field(30.0, gt=0, description="time for the first message; then the connection is closed")
     idle_timeout_s: float = Field(300.0, gt=0,
                                   description="time without any message or audio; then the session is ended")
+    final_deadline_ms: int = Field(3_000, ge=100, le=60_000,
+                                   description="how long a final may wait for its second pass; then the first pass's "
+                                               "text stands")
     write_timeout_s: float = Field(30.0, gt=0, description="time that a client may refuse to read; then it is closed")
 
 
@@ -68,6 +71,9 @@ class ServeSettings(Frozen):
                                          "handles each when it comes")
     model: str = Field("demo",
                        description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
+    second_model: str = Field("none",
+                              description="offline model that hears each segment again when it has ended: `none`, "
+                                          "`random`, a directory in FunASR's hub layout, a hub id or short name")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")
     engines: int = Field(0, ge=0, le=64,
                          description="engine processes; 0: one on each CUDA device where `device` names none, else one")

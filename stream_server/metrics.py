@@ -35,7 +35,7 @@ ERRORS = Counter("stream_errors", "Errors told to clients, and connections cut",
 STEP = Histogram("stream_engine_step_seconds", "Time of one batched step", buckets=STEP_SECONDS)
 STEP_ROWS = Histogram("stream_engine_step_rows", "Streams advanced by one step", buckets=ROWS)
 
-ENGINE_GAUGES = ("sessions", "capacity", "slots", "slots_in_use", "chunks_waiting")
+ENGINE_GAUGES = ("sessions", "capacity", "slots", "slots_in_use", "chunks_waiting", "second_passes_waiting")
 
 
 class DoorMetrics:

@@ -94,7 +94,8 @@ class FunasrDialect:
     GRACE_S = 5.0
 
     def __init__(self, wishes: Wishes) -> None:
-        for name in ("vad", "vad_aggressiveness", "end_silence_ms", "min_speech_ms", "max_segment_ms"):
+        for name in ("vad", "vad_aggressiveness", "end_silence_ms", "min_speech_ms", "max_segment_ms",
+                     "second_pass"):
             if getattr(wishes, name) is not None:
                 raise ValueError(f"{name} cannot be said in FunASR's protocol; use the native dialect")
         self.ended = False

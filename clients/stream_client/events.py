@@ -25,6 +25,7 @@ class Ready:
     pre_roll_ms: int | None = None
     min_speech_ms: int | None = None
     max_segment_ms: int | None = None
+    second_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ class Partial:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """The text of a segment that will not change. `tokens` are (text, start_ms, end_ms), `confidences` how probable
-    the model holds each, 0 to 1; `hotwords` those that are in the text."""
+    the model holds each, 0 to 1; `hotwords` those that are in the text. `second_pass`: the offline model heard the
+    whole segment, and may have written other text than the partials had."""
 
     segment: int
     text: str
@@ -66,6 +68,7 @@ class Final:
     tokens: tuple[tuple[str, int, int], ...] = ()
     confidences: tuple[float, ...] = ()
     hotwords: tuple[str, ...] = ()
+    second_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

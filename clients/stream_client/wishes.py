@@ -25,6 +25,7 @@ class Wishes:
     end_silence_ms: int | None = None
     min_speech_ms: int | None = None
     max_segment_ms: int | None = None
+    second_pass: bool | None = None
     hotwords: tuple[str, ...] = ()
     name: str = ""
 

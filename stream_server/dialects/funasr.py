@@ -26,6 +26,7 @@ from stream_server.session.messages import (
     Partial,
     Ready,
     ServerMessage,
+    Speech,
     Start,
     Stop,
 )
@@ -117,8 +118,10 @@ class FunasrDialect:
         elif isinstance(message, Final):
             answers = self._answering().final(message)
         else:
-            self._answering().opened |= isinstance(message, Ready)
-            answers = []
+            answering, answers = self._answering(), []
+            answering.opened |= isinstance(message, Ready)
+            if isinstance(message, Speech):
+                answering.speech(message)
         return [_encoder.encode(answer).decode() for answer in answers]
 
     @property

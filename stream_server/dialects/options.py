@@ -45,6 +45,7 @@ class Options:
             chunk_size=self.chunk_size,
             encoder_look_back=self.encoder_look_back,
             decoder_look_back=self.decoder_look_back,
+            second_pass=False if self.mode == "online" else None,
             partials=self.mode != "offline",
             name=self.wav_name[: ranges.LONGEST_NAME],
             hotwords=self.hotwords or None,

@@ -109,6 +109,7 @@ START: dict[str, Range] = {
     "min_speech_ms": WholeNumber(*config.MIN_SPEECH_MS, unit="ms"),
     "pre_roll_ms": WholeNumber(*config.PRE_ROLL_MS, unit="ms"),
     "max_segment_ms": WholeNumber(*config.MAX_SEGMENT_MS, unit="ms"),
+    "second_pass": TrueOrFalse(),
     "partials": TrueOrFalse(),
     "name": Text(LONGEST_NAME),
     "hotwords": Words(),

@@ -11,7 +11,7 @@ import msgspec
 
 from stream_server.dialects.options import Options
 from stream_server.errors import ClientError
-from stream_server.session.messages import Error, Final, Partial
+from stream_server.session.messages import Error, Final, Partial, Speech
 
 Answer = dict[str, object]
 
@@ -29,6 +29,8 @@ class Utterance:
         self.wants_acknowledgement = False
         self.refusal = refusal
         self._mode = options.mode
+        self._open: set[int] = set()
+        """Segments that began and have had no final."""
         self._sent: dict[int, str] = {}
         """Text of open segments that went out as deltas."""
         self._tail = ""
@@ -37,9 +39,14 @@ class Utterance:
         """The sentence that ended with the session: it becomes the last message."""
         self._whole = _Whole()
 
+    def speech(self, message: Speech) -> None:
+        """A segment began; the one before it may still wait for its second pass."""
+        self._open.add(message.segment)
+
     def partial(self, message: Partial) -> list[Answer]:
-        """The stable text that was not sent yet, if any. A segment waits for the final of the one before it."""
-        earlier_is_open = any(segment < message.segment for segment in self._sent)
+        """The stable text that was not sent yet, if any. A segment waits for the final of the one before it, as clients
+        begin anew where a sentence comes."""
+        earlier_is_open = any(segment < message.segment for segment in (*self._open, *self._sent))
         if self._mode == "offline" or earlier_is_open or message.stable <= 0:
             return []
         lead = gap(self._tail, message.text)
@@ -53,6 +60,7 @@ class Utterance:
 
     def final(self, message: Final) -> list[Answer]:
         """The sentence (2pass), the rest of it (online), or nothing yet (offline)."""
+        self._open.discard(message.segment)
         sent = self._sent.pop(message.segment, "")
         text = gap(self._tail, message.text) + message.text
         self._tail = text[-1:] or self._tail

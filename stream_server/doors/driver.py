@@ -24,7 +24,7 @@ from stream_server.session.messages import Command, Ended, Error, Flush, Hotword
 from stream_server.session.session import Session
 from stream_server.session.states import State
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
 from stream_server.speech.vad import Vad
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,10 @@ class Driver:
         """What the engine recognised in the session's last chunk."""
         self._stopwatch.answered()
         self._tell(lambda session: session.receive_hypothesis(hypothesis))
+
+    def receive_second_pass(self, second_pass: SecondPass) -> None:
+        """What the second pass made of one of the session's segments."""
+        self._tell(lambda session: session.receive_second_pass(second_pass))
 
     @property
     def unjudged(self) -> Vad | None:
@@ -237,7 +241,8 @@ class Driver:
         await self._engine.admit(self.session_id)
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
-                          limits=self._limits, detectors=self._jury.detectors, hotwords=self._hotwords)
+                          limits=self._limits, detectors=self._jury.detectors, hotwords=self._hotwords,
+                          second_model=bool(info.second_model))
         self._session = session
         self._observer.session_opened()
         try:

@@ -15,7 +15,7 @@ from stream_server.doors.link import Link
 from stream_server.doors.observer import Observer
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Hypothesis
+from stream_server.speech.recognition import Hypothesis, SecondPass
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class Reception:
         driver = self._by_session.get(session_id)
         if driver is not None:
             driver.receive_hypothesis(hypothesis)
+
+    def receive_second_pass(self, session_id: str, second_pass: SecondPass) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
+            driver.receive_second_pass(second_pass)
 
     def engine_refused(self, session_id: str, message: str) -> None:
         driver = self._by_session.get(session_id)

@@ -20,6 +20,7 @@ from stream_server.engine.wire import (
     DoorMessage,
     EngineInfo,
     EngineMessage,
+    HeardAgain,
     Hello,
     Malformed,
     Ping,
@@ -33,7 +34,7 @@ from stream_server.engine.wire import (
     unpack_from_engine,
 )
 from stream_server.errors import EngineError, Overloaded
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +70,16 @@ class EngineClient:
     `on_ready(info)` each time the engine can be used: sessions that were admitted still are, their streams are gone.
     `on_lost()` each time that ends: chunks in flight get no result.
     `on_hypothesis(session, hypothesis)` once for each chunk, unless lost, aborted or released.
+    `on_second_pass(session, second_pass)` once for each chunk that closed a segment and did not fail, unless lost,
+    aborted or released.
     `on_refused(session, message)` where a session found no room after a restart; it is no longer admitted then, and
     each chunk that it submits is answered by a hypothesis with an error.
     """
 
     def __init__(self, endpoint: str, door: str, *, on_hypothesis: Callable[[str, Hypothesis], None],
                  on_lost: Callable[[], None], on_ready: Callable[[EngineInfo], None],
-                 on_refused: Callable[[str, str], None] | None = None) -> None:
+                 on_refused: Callable[[str, str], None] | None = None,
+                 on_second_pass: Callable[[str, SecondPass], None] | None = None) -> None:
         self.ready = False
         self.info: EngineInfo | None = None
         self.statistics: dict[str, float] = {}
@@ -85,6 +89,7 @@ class EngineClient:
         self._on_lost = on_lost
         self._on_ready = on_ready
         self._on_refused = on_refused
+        self._on_second_pass = on_second_pass
         self._link: _Link | None = None
         self._sessions: set[str] = set()
         self._admissions: dict[str, asyncio.Future[None]] = {}
@@ -182,6 +187,9 @@ class EngineClient:
             case Recognised(session=session, hypothesis=hypothesis):
                 if session in self._sessions:
                     self._call(self._on_hypothesis, session, hypothesis)
+            case HeardAgain(session=session, second_pass=second_pass):
+                if session in self._sessions and self._on_second_pass is not None:
+                    self._call(self._on_second_pass, session, second_pass)
             case Admitted(session=session):
                 self._admitted(session)
             case Refused():

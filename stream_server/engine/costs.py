@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.engine.runner import Row, Runner, batch_sizes
+from stream_server.engine.runner import Row, Runner, SecondRunner, Segment, batch_sizes
 from stream_server.errors import EngineError
 from stream_server.units import SAMPLE_RATE
 
@@ -19,6 +19,12 @@ WORTHWHILE = 0.93
 
 LOAD = 0.8
 """Share of the device's time that admitted sessions may need while all of them speak. Beyond it queues grow."""
+
+LONGEST_PIECE_S = 0.05
+"""What a piece of a second pass should take at most: so late a chunk may be that finds all workers at it."""
+
+SECOND_PASS_S = 8
+"""Noise that the second pass is timed with."""
 
 REPEATS = 3
 LOUDNESS = 3000.0
@@ -31,6 +37,7 @@ class Costs:
     window: Window
     seconds: dict[int, float]
     workers: int = 1
+    second: SecondCosts | None = None
 
     @property
     def best_batch(self) -> int:
@@ -44,16 +51,51 @@ class Costs:
 
     @property
     def streams(self) -> int:
-        """How many streams that speak without a pause this device carries in real time, at least 1."""
-        row = self.seconds[self.best_batch] / self.best_batch
-        return max(1, int(LOAD * self.workers * self.window.hop_samples / SAMPLE_RATE / row))
+        """How many streams that speak without a pause this device carries in real time, at least 1, their second passes
+        included."""
+        hop = self.window.hop_samples / SAMPLE_RATE
+        second_of_speech = self.seconds[self.best_batch] / self.best_batch / hop
+        if self.second is not None:
+            second_of_speech += self.second.seconds / SECOND_PASS_S
+        return max(1, int(LOAD * self.workers / second_of_speech))
 
 
-def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.perf_counter) -> Costs:
+@dataclass(frozen=True)
+class SecondCosts:
+    """Seconds of a second pass over SECOND_PASS_S of sound, alone, and in how many pieces."""
+
+    seconds: float
+    pieces: int
+
+    @property
+    def most_samples(self) -> int:
+        """Of a batch whose pieces are not too long for chunks that wait."""
+        return int(SECOND_PASS_S * SAMPLE_RATE * LONGEST_PIECE_S * self.pieces / self.seconds)
+
+
+def measure_second(second: SecondRunner, clock: Callable[[], float] = time.perf_counter) -> SecondCosts:
+    """Times a pass, the best of a few. The runner is to be warm. Raises EngineError where it fails."""
+    noise = np.random.default_rng(0).normal(0, LOUDNESS, SECOND_PASS_S * SAMPLE_RATE).astype(np.int16)
+    best, pieces = float("inf"), 0
+    for _ in range(REPEATS):
+        began, work, pieces = clock(), second.hear([Segment(noise)]), 1
+        try:
+            while True:
+                next(work)
+                pieces += 1
+        except StopIteration as end:
+            if end.value[0].error:
+                raise EngineError(f"a second pass failed while it was timed: {end.value[0].error}") from None
+        best = min(best, clock() - began)
+    return SecondCosts(best, pieces)
+
+
+def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.perf_counter,
+            second: SecondCosts | None = None) -> Costs:
     """Times steps of 1, 2, 4 … rows until a larger one does not pay. The runner is to be warm and idle; what its
     slots held is lost. Raises EngineError where a row fails."""
     seconds: dict[int, float] = {}
-    costs = Costs(window, seconds, runner.workers)
+    costs = Costs(window, seconds, runner.workers, second)
     for rows in batch_sizes(runner.max_batch):
         seconds[rows] = min(_time(runner, window, rows, clock) for _ in range(REPEATS))
         if costs.best_batch < rows:

@@ -10,17 +10,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.engine.runner import Row, RowResult, Runner
+from stream_server.engine.finals import Finals, Pass, PieceOutcome
+from stream_server.engine.runner import Row, RowResult, Runner, SecondRunner
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
 from stream_server.engine.statistics import Statistics
-from stream_server.engine.stepping import Outcome, advance
+from stream_server.engine.stepping import FAILED, Outcome, advance
 from stream_server.engine.stream import Pending, Stream, Tenant, TenantKey
-from stream_server.engine.wire import Abort, Admit, Admitted, EngineMessage, Recognised, Refused, Release, Step
+from stream_server.engine.wire import (
+    Abort,
+    Admit,
+    Admitted,
+    EngineMessage,
+    HeardAgain,
+    Recognised,
+    Refused,
+    Release,
+    Step,
+)
 from stream_server.errors import EngineError
 from stream_server.speech.context_graph import GraphCache
 from stream_server.speech.hotwords import HotwordList
-from stream_server.speech.recognition import Hypothesis
+from stream_server.speech.recognition import Hypothesis, SecondPass
 from stream_server.speech.spelling import Speller
 from stream_server.units import SAMPLE_RATE
 
@@ -33,6 +44,10 @@ HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
 
 
+FINALS_PER_SESSION = 4
+"""Closed segments that may wait for the second pass, for each admitted session; beyond that the first pass stands."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Begun:
     """A batch whose step has begun: its streams, and the same as rows for the runner."""
@@ -41,17 +56,37 @@ class Begun:
     streams: list[Stream]
     rows: list[Row]
 
+    def run(self, runner: Runner, clock: Callable[[], float] = time.monotonic) -> Outcome:
+        """The step itself; belongs to the thread that runs it."""
+        return advance(runner, self.window, self.rows, clock)
+
+    def abandoned(self) -> Outcome:
+        """The outcome of a step that ended abnormally."""
+        return Outcome([FAILED] * len(self.rows), 0.0, failed=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOptions:
+    """The second pass's model, and how it is used: `patience_s` is how long a session waits for it, `most_samples` of a
+    batch are worth hearing together."""
+
+    runner: SecondRunner
+    patience_s: float
+    most_samples: int = 30 * SAMPLE_RATE
+
 
 class Engine:
     """Advances every stream that has a chunk ready, in batched steps: schedule, run, complete.
 
     What doors say goes in by `receive`, what they are told comes out of `take_messages`; a door is its routing id.
     Nothing a door says raises. `capacity` is how many sessions are admitted, by default as many as there are slots;
-    beyond that, streams without a slot wait for one.
+    beyond that, streams without a slot wait for one. With a `second` model segments that are closed are heard again
+    by it, whenever no chunk is ready; without one, none asks for it.
     """
 
     def __init__(self, runner: Runner, *, capacity: int | None = None, max_batch: int | None = None,
-                 statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+                 second: SecondOptions | None = None, statistics: Statistics | None = None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity or runner.slots
         self.statistics = statistics or Statistics()
         self._runner = runner
@@ -64,12 +99,17 @@ class Engine:
         self._slotless: dict[Stream, None] = {}
         self._outbox: list[tuple[bytes, EngineMessage]] = []
         self._bad_batches = 0
+        self._finals = None if second is None else Finals(
+            second.runner, self.statistics, self._say_again, patience_s=second.patience_s,
+            most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
+            # A worker that is free of finals serves chunks at once, whatever the length of a piece.
+            most_running=max(1, runner.workers - 1))
         self._count()
 
     @property
     def busy(self) -> bool:
         """Whether a step has work."""
-        return len(self._scheduler) > 0
+        return len(self._scheduler) > 0 or (self._finals is not None and self._finals.ready)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Abort, now: float, audio: bytes = b"") -> None:
         """A door's message; `audio` is the second frame of a Step, `now` in seconds of the engine's clock."""
@@ -97,25 +137,32 @@ class Engine:
         begun = self.begin(now)
         if begun is None:
             return False
-        self.finish(begun, advance(self._runner, begun.window, begun.rows, self._clock))
+        self.finish(begun, begun.run(self._runner, self._clock))
         return True
 
-    def begin(self, now: float, sharers: int = 1) -> Begun | None:
-        """The next batch, whose step is the caller's to run and to `finish`; None where nothing is ready.
+    def begin(self, now: float, sharers: int = 1) -> Begun | Pass | None:
+        """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, the next piece of
+        a second pass; None where nothing is.
 
         Several may be under way, each of other streams; `sharers` are those who could begin one now.
         """
         batch = self._scheduler.schedule(sharers)
         if batch is None:
-            return None
+            work = None if self._finals is None else self._finals.begin(now)
+            self._count()
+            return work
         for stream in batch.streams:
             stream.stepping = True
             self.statistics.count_wait(now - stream.pending.arrived)
         self._count()
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
 
-    def finish(self, begun: Begun, outcome: Outcome) -> None:
+    def finish(self, begun: Begun | Pass, outcome: Outcome | PieceOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
+        if isinstance(begun, Pass):
+            self._finals.finish(begun, outcome)
+            self._count()
+            return
         self.statistics.failed_batches += outcome.failed
         self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
         for stream, result in zip(begun.streams, outcome.results, strict=True):
@@ -145,6 +192,8 @@ class Engine:
         tenant = self._tenants.pop(key, None)
         if tenant is not None and tenant.stream is not None:
             self._close(tenant.stream)
+        if self._finals is not None:
+            self._finals.forget(key)
 
     def _abort(self, key: TenantKey, generation: int) -> None:
         tenant = self._tenants.get(key)
@@ -162,7 +211,9 @@ class Engine:
         deadline = now + step.window.hop_samples / SAMPLE_RATE
         samples = np.frombuffer(audio, dtype="<i2")
         unspelt = None if step.hotwords is None else self._listen_for(stream, step.hotwords)
-        stream.pending = Pending(step.sequence, samples, step.last, now, deadline, unspelt)
+        if self._finals is not None:
+            self._finals.keep(stream, samples, step.keep_from)
+        stream.pending = Pending(step.sequence, samples, step.last, now, deadline, unspelt, step.closed)
         stream.next_sequence += 1
         if stream.lease is None:
             self._slotless[stream] = None
@@ -174,6 +225,7 @@ class Engine:
         """Gives a stream its list; the words that cannot be spelt."""
         graph = self._graphs.get(hotwords)
         stream.graph = graph if graph.words else None
+        stream.hotwords = hotwords
         return list(graph.unspellable)
 
     def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
@@ -265,6 +317,18 @@ class Engine:
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
                                 result.error, result.confidences, result.undecided, pending.unspelt)
         self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
+        if pending.closed is not None and result.error is None:
+            self._hear_again(stream, pending)
+
+    def _hear_again(self, stream: Stream, pending: Pending) -> None:
+        if self._finals is None:
+            missing = SecondPass(stream.generation, pending.sequence, error="there is no second model")
+            self._say_again(stream.tenant, missing)
+        else:
+            self._finals.add(stream, pending.sequence, pending.closed, pending.arrived, stream.hotwords)
+
+    def _say_again(self, key: TenantKey, second_pass: SecondPass) -> None:
+        self._outbox.append((key[0], HeardAgain(key[1], second_pass)))
 
     def _judge(self, results: Sequence[RowResult]) -> None:
         self._bad_batches = self._bad_batches + 1 if all(result.error for result in results) else 0
@@ -277,4 +341,5 @@ class Engine:
         numbers.capacity = self.capacity
         numbers.slots = self._slots.count
         numbers.slots_in_use = self._slots.in_use
+        numbers.second_passes_waiting = 0 if self._finals is None else self._finals.waiting
         numbers.chunks_waiting = len(self._scheduler) + len(self._slotless)

@@ -12,7 +12,7 @@ from functools import partial
 from stream_server.engine.client import EngineClient
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, Overloaded
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class EnginePool:
     """A door's links to every engine. Its methods and callbacks belong to the loop that awaits `run`.
 
     `on_hypothesis(session, hypothesis)` once for each chunk, unless lost, aborted or released.
+    `on_second_pass(session, second_pass)` once for each chunk that closed a segment, with the same exceptions.
     `on_lost(session)` when a session's engine is away: its chunk in flight gets no result.
     `on_back(session)` when it has an engine again, the former or another one: its stream begins anew there, with a
     higher generation.
@@ -43,7 +44,8 @@ class EnginePool:
 
     def __init__(self, endpoints: Mapping[str, str], door: str, *, on_hypothesis: Callable[[str, Hypothesis], None],
                  on_lost: Callable[[str], None], on_back: Callable[[str], None],
-                 on_refused: Callable[[str, str], None], on_change: Callable[[], None]) -> None:
+                 on_refused: Callable[[str, str], None], on_change: Callable[[], None],
+                 on_second_pass: Callable[[str, SecondPass], None] | None = None) -> None:
         """`endpoints`: of each engine by its name."""
         self._on_lost = on_lost
         self._on_back = on_back
@@ -51,7 +53,8 @@ class EnginePool:
         self._on_change = on_change
         self._clients = {
             name: EngineClient(endpoint, door, on_hypothesis=on_hypothesis, on_lost=partial(self._lost, name),
-                               on_ready=partial(self._ready, name), on_refused=partial(self._refused, name))
+                               on_ready=partial(self._ready, name), on_refused=partial(self._refused, name),
+                               on_second_pass=on_second_pass)
             for name, endpoint in endpoints.items()
         }
         self._places: dict[str, _Place] = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import zmq
 
-from stream_server.engine.engine import Engine
+from stream_server.engine.engine import FINALS_PER_SESSION, Engine, SecondOptions
 from stream_server.engine.runner import Runner
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.wire import (
@@ -53,8 +53,8 @@ SPARE_MESSAGES = 1000
 
 
 def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Event | None = None,
-          capacity: int | None = None, max_batch: int | None = None, statistics: Statistics | None = None,
-          on_bound: Callable[[], None] | None = None) -> None:
+          capacity: int | None = None, max_batch: int | None = None, second: SecondOptions | None = None,
+          statistics: Statistics | None = None, on_bound: Callable[[], None] | None = None) -> None:
     """Serves `runner`, warmed up, to the doors that connect to `endpoint`, until `stop` is set.
 
     `endpoint` is best made by `engine_endpoint`. Without `stop`, SIGTERM and SIGINT end it (main thread only).
@@ -62,7 +62,7 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
     device fails on everything or a step does not end: the process is then to be ended and started anew.
     """
     stop = stop or stop_on_signals()
-    engine = Engine(runner, capacity=capacity, max_batch=max_batch, statistics=statistics)
+    engine = Engine(runner, capacity=capacity, max_batch=max_batch, second=second, statistics=statistics)
     info = msgspec.structs.replace(info, incarnation=secrets.token_hex(8))
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)
@@ -91,8 +91,9 @@ def stop_on_signals() -> threading.Event:
 def _bind(socket: zmq.Socket, endpoint: str, capacity: int) -> None:
     # Mandatory routing turns what a ROUTER would drop silently, a message for a peer that is gone or whose queue is
     # full, into an error of `send`. The queue cannot fill while a door reads: a session has one chunk in flight and
-    # so one result waiting, an Admit has one answer, and a door is silent for SILENT_BEATS beats at most.
-    high_water_mark = 4 * capacity + SPARE_MESSAGES
+    # so one result waiting, and few second passes, an Admit has one answer, and a door is silent for SILENT_BEATS beats
+    # at most.
+    high_water_mark = (4 + FINALS_PER_SESSION) * capacity + SPARE_MESSAGES
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.SNDHWM, high_water_mark)
     socket.setsockopt(zmq.RCVHWM, high_water_mark)

@@ -1,8 +1,9 @@
-"""What the engine asks of a model: one step over rows of slots. Knows no tensors and no queues."""
+"""What the engine asks of models: one step over rows of slots; and, of the second pass's, whole segments. Knows no
+tensors and no queues."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +12,8 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.speech.context_graph import ContextGraph
 from stream_server.speech.decoding import Progress
+from stream_server.speech.hotwords import HotwordList
+from stream_server.speech.recognition import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +77,37 @@ class Runner(Protocol):
 
         May raise anything; then every row's state is as it was, and the same rows may be run again.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A closed segment for the second pass: int16 at 16 kHz, and its session's hotwords, if it has any."""
+
+    samples: np.ndarray
+    hotwords: HotwordList | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the second pass heard in a segment: pieces as in RowResult, their spans in samples since the segment's
+    first one, and their probabilities in percent. `error` says that this segment failed while its neighbours did not.
+    """
+
+    pieces: list[str] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    confidences: list[int] = field(default_factory=list)
+    error: str | None = None
+
+
+class SecondRunner(Protocol):
+    """The second pass's model on one device; it keeps nothing of a segment, so that any number may be under way."""
+
+    max_batch: int
+    """Segments that may be heard together."""
+
+    def warm_up(self) -> None:
+        """So that the first segment pays for nothing. Raises EngineError."""
+
+    def hear(self, segments: Sequence[Segment]) -> Generator[None, None, list[Heard]]:
+        """The segments' results in their order, in pieces of work: whoever runs it may leave it at a `yield` for as
+        long as they like, and go on in another thread. May raise anything."""

@@ -25,6 +25,7 @@ class Statistics:
     slots: int = 0
     slots_in_use: int = 0
     chunks_waiting: int = 0
+    second_passes_waiting: int = 0
 
     steps: int = 0
     rows: int = 0
@@ -38,6 +39,11 @@ class Statistics:
     failed_batches: int = 0
     rejected_chunks: int = 0
     stale_results: int = 0
+    second_passes: int = 0
+    second_pass_seconds: float = 0.0
+    second_passes_failed: int = 0
+    second_passes_late: int = 0
+    second_passes_refused: int = 0
     malformed: int = 0
     doors_lost: int = 0
 

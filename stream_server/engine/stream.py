@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_server.audio.ring import Ring
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row
 from stream_server.engine.slots import Lease
 from stream_server.speech.context_graph import ContextGraph
 from stream_server.speech.decoding import Progress
+from stream_server.speech.hotwords import HotwordList
+from stream_server.speech.recognition import Span
 
 TenantKey = tuple[bytes, str]
 """Routing id of the door, name of the session within that door."""
@@ -28,7 +31,7 @@ class Lane(enum.IntEnum):
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A chunk that waits for its step. Times are seconds of the engine's clock; `samples` are int16 at 16 kHz.
-    `unspelt`: see Hypothesis."""
+    `unspelt`: see Hypothesis; `closed` is what the second pass is to hear once the step is done."""
 
     sequence: int
     samples: np.ndarray
@@ -36,6 +39,7 @@ class Pending:
     arrived: float
     deadline: float
     unspelt: list[str] | None = None
+    closed: Span | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +47,8 @@ class Stream:
     """A segment being recognised: at most one chunk pending, a lease from its first chunk to its last result.
 
     `stepping`: a step with its pending chunk has begun and not ended; its slot is being written. `graph` is of its
-    hotwords, if it has any; `progress`: see Row.
+    `hotwords`, if it has any; `progress`: see Row. `audio`: what the second pass may want of it, or None where it is
+    not to be kept.
     """
 
     tenant: TenantKey
@@ -54,8 +59,10 @@ class Stream:
     next_sequence: int = 0
     pending: Pending | None = None
     stepping: bool = False
+    hotwords: HotwordList | None = None
     graph: ContextGraph | None = None
     progress: Progress | None = None
+    audio: Ring | None = None
 
     def row(self) -> Row:
         """The pending chunk as a row of a step; the stream must have both a chunk and a lease."""

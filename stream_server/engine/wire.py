@@ -15,7 +15,7 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane
 from stream_server.speech.hotwords import HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
 
 ModelKind = Literal["demo", "random", "directory", "hub"]
 
@@ -24,7 +24,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine serves. `incarnation` differs for each start of an engine; the engine fills it in.
 
     `windows` has the default first; `slots` is how many streams are recognised at once, `capacity` how many sessions
-    are admitted.
+    are admitted. `second_model` is the name of the second pass's model, empty where there is none.
     """
 
     model: str
@@ -34,6 +34,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     dtype: str
     capacity: int = 0
+    second_model: str = ""
     incarnation: str = ""
 
 
@@ -56,7 +57,8 @@ class Release(msgspec.Struct, frozen=True, tag=True):
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
-    """Door: a chunk; its samples are in the second frame, int16 little-endian. Answered by one Recognised.
+    """Door: a chunk; its samples are in the second frame, int16 little-endian. Answered by one Recognised, and where
+    it closes a segment by one HeardAgain.
 
     `hotwords`: the stream's list from this chunk on; None leaves it as it was.
     """
@@ -68,6 +70,8 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     last: bool = False
     lane: Lane = Lane.LIVE
     hotwords: HotwordList | None = None
+    keep_from: int | None = None
+    closed: Span | None = None
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -112,6 +116,13 @@ class Recognised(msgspec.Struct, frozen=True, tag=True):
     hypothesis: Hypothesis
 
 
+class HeardAgain(msgspec.Struct, frozen=True, tag=True):
+    """Engine: what the second pass made of a segment that a chunk closed."""
+
+    session: str
+    second_pass: SecondPass
+
+
 class Beat(msgspec.Struct, frozen=True, tag=True):
     """Engine: I am alive, and this is how I fare: the numbers of `Statistics`."""
 
@@ -119,7 +130,7 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
 
 
 DoorMessage = Hello | Admit | Release | Step | Abort | Ping
-EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | Beat
+EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | HeardAgain | Beat
 
 
 class Malformed(ValueError):
@@ -138,7 +149,8 @@ def pack(message: DoorMessage | EngineMessage) -> bytes:
 
 def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes]:
     """The two frames of a chunk."""
-    step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane, chunk.hotwords)
+    step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane, chunk.hotwords,
+                chunk.keep_from, chunk.closed)
     return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").tobytes()]
 
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from stream_server.engine.engine import Begun, Engine
+from stream_server.engine.finals import Pass, PieceOutcome
 from stream_server.engine.runner import Runner
-from stream_server.engine.stepping import FAILED, Outcome, advance
+from stream_server.engine.stepping import Outcome
 from stream_server.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ THREAD_NAME = "step"
 
 
 class Workers:
-    """`runner.workers` steps at once, over distinct streams. One thread calls all of this, and it owns the engine.
+    """`runner.workers` steps at once, over distinct streams, or pieces of second passes. One thread calls all of this,
+    and it owns the engine.
 
     With one worker a step runs in that thread, as a device wants that has one queue. With several, on a processor, a
     chunk waits for the first that is free: sooner than for all of them, or for one that it was dealt to.
@@ -41,10 +43,10 @@ class Workers:
         self._runner = runner
         self._clock = clock
         self._free = self._count = runner.workers
-        self._under_way: dict[Begun, float] = {}
+        self._under_way: dict[Begun | Pass, float] = {}
         self._turned, self._awake = clock(), 0.0
-        self._asked: queue.SimpleQueue[Begun | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Begun, Outcome]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Begun | Pass | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Begun | Pass, Outcome | PieceOutcome]] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         # Daemons: a step that hangs must not keep the process from ending.
@@ -73,7 +75,7 @@ class Workers:
         while self.ready and (begun := self._engine.begin(now, self._free)) is not None:
             moved = True
             if not self._threads:
-                self._engine.finish(begun, advance(self._runner, begun.window, begun.rows, self._clock))
+                self._engine.finish(begun, begun.run(self._runner, self._clock))
                 break
             self._free -= 1
             self._under_way[begun] = self._awake
@@ -112,10 +114,10 @@ class Workers:
 
     def _work(self) -> None:
         while (begun := self._asked.get()) is not None:
-            outcome = Outcome([FAILED] * len(begun.rows), 0.0, failed=True)
+            outcome = begun.abandoned()
             try:
-                outcome = advance(self._runner, begun.window, begun.rows, self._clock)
-            except BaseException:  # not of the model's: those are answered by `advance`
+                outcome = begun.run(self._runner, self._clock)
+            except BaseException:  # not of the model's: those are an outcome
                 log.exception("a worker's step ended abnormally")
             self._done.put((begun, outcome))
             os.write(self._waker, b".")

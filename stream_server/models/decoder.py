@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from stream_server.models.architecture import Architecture
 from stream_server.models.attention import LayerNorm, attend, attention_weights, remember, visible_keys
 from stream_server.models.caches import RingStep, Writes
+from stream_server.models.pieces import Pieces
 
 
 class DecoderFeedForward(nn.Module):
@@ -156,8 +157,9 @@ class Decoder(nn.Module):
             ring.write(index, keys_values[:, keys_values.shape[1] - kept :])
         return self.output_layer(self.after_norm(self.decoders3[0](x, memory.dtype), memory.dtype))
 
-    def whole(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor) -> Tensor:
-        """The hidden state [B, N, D] in fp32, before scores, of a whole segment's `tokens` [B, N, D].
+    def whole(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor) -> Pieces[Tensor]:
+        """The hidden state [B, N, D] in fp32, before scores, of a whole segment's `tokens` [B, N, D]; a layer at a
+        time.
 
         A row has a token where `spoken` [B, N]; `memory` [B, T, D], in the model's dtype, is there where `inside`
         [B, T].
@@ -166,12 +168,14 @@ class Decoder(nn.Module):
         x = tokens
         for layer in self.decoders:
             x = layer.whole(x, spoken, memory, visible)
+            yield
         return self.after_norm(self.decoders3[0](x, memory.dtype))
 
-    def weights(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor, layer: int) -> Tensor:
+    def weights(self, tokens: Tensor, spoken: Tensor, memory: Tensor, inside: Tensor, layer: int) -> Pieces[Tensor]:
         """What the tokens of `whole` look at in its layer `layer`, counted from one, [B, heads, N, T] in fp32."""
         spoken, visible = spoken[..., None].to(memory.dtype), visible_keys(inside)
         x = tokens
         for before in self.decoders[: layer - 1]:
             x = before.whole(x, spoken, memory, visible)
+            yield
         return self.decoders[layer - 1].weights(x, spoken, memory, visible)

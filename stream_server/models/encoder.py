@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stream_server.models.architecture import Architecture
 from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
 from stream_server.models.caches import RingStep
+from stream_server.models.pieces import Pieces
 
 
 def position_encoding(position: Tensor, count: int, depth: int) -> Tensor:
@@ -112,8 +113,9 @@ class Encoder(nn.Module):
             ring.write(index, keys_values[:, :hop])
         return self.after_norm(x) * inside
 
-    def whole(self, features: Tensor, inside: Tensor, dtype: torch.dtype) -> Tensor:
-        """The output [B, T, D] in fp32, zero outside `inside` [B, T], where every frame sees all of its row.
+    def whole(self, features: Tensor, inside: Tensor, dtype: torch.dtype) -> Pieces[Tensor]:
+        """The output [B, T, D] in fp32, zero outside `inside` [B, T], where every frame sees all of its row; a layer
+        at a time.
 
         `features` [B, T, 560] are not yet placed; matrices are computed in `dtype`, that of the weights.
         """
@@ -123,4 +125,5 @@ class Encoder(nn.Module):
         inside = inside[..., None].to(dtype)
         for layer in (*self.encoders0, *self.encoders):
             x, _ = layer(x, past, inside, visible)
+            yield
         return self.after_norm(x) * inside

@@ -7,6 +7,7 @@ number of rows of any lengths; parameters bear their names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from stream_server.models.encoder import Encoder
 from stream_server.models.frontend import CARRY_SAMPLES, Frontend, fbank_frames, stacked_frames
 from stream_server.models.offline_architecture import FILTERED_BY, ONSETS_PER_FRAME, OfflineArchitecture
 from stream_server.models.onsets import OnsetPredictor, fired_times, token_times
+from stream_server.models.pieces import Pieces, finished
+from stream_server.models.quantised import Int8Product, quantise_encoder, quantise_products
 from stream_server.units import FRAME_SAMPLES
 
 NO_WORD = (1,)
@@ -65,14 +68,24 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """Tokens of rows: `ids` [B, N], and the `confidences` [B, N] of those, their probabilities."""
+
+    ids: Tensor
+    confidences: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Recognised:
-    """A segment's tokens by their ids, and when each begins and ends, in ms since the segment's first sample.
+    """A segment's tokens by their ids, when each begins and ends, in ms since the segment's first sample, and its
+    probability.
 
     `error` says that this row failed while its neighbours did not.
     """
 
     ids: list[int] = field(default_factory=list)
     times: list[tuple[int, int]] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
     error: str | None = None
 
 
@@ -117,7 +130,22 @@ class OfflineParaformer(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.decoder.output_layer.weight.dtype
+        """Of what goes into matrices; int8 ones take fp32."""
+        return self._filter.dtype
+
+    @property
+    def _filter(self) -> Tensor:
+        """Weights that every form of the network has."""
+        return self.decoder.decoders[0].self_attn.fsmn_block.weight
+
+    def quantise(self) -> None:
+        """The matrices of encoder and decoders in int8, on a CPU: see `quantised`. CIF, onsets and the hotwords' LSTM
+        stay exact. Raises ModelError where sizes are not such as the kernels compute."""
+        self.encoder = quantise_encoder(self.encoder, self.architecture.base)
+        quantise_products(self.decoder)
+        if self.architecture.bias:
+            quantise_products(self.seaco_decoder)
+            self.hotword_output_layer = Int8Product(self.hotword_output_layer)
 
     @torch.inference_mode()
     def encode_words(self, words: Sequence[Sequence[int]]) -> Tensor:
@@ -131,7 +159,7 @@ class OfflineParaformer(nn.Module):
         for word in words:
             if not word or not all(0 <= id_ < self.architecture.base.vocabulary for id_ in word):
                 raise ValueError(f"hotword {list(word)}; needed ids from 0 to {self.architecture.base.vocabulary - 1}")
-        device = self.hotword_output_layer.weight.device
+        device = self._filter.device
         read = [self.decoder.embed(torch.tensor(word, device=device)).float() for word in (*words, NO_WORD)]
         states, lengths = pad_packed_sequence(
             self.bias_encoder(pack_sequence(read, enforce_sorted=False))[0], batch_first=True
@@ -140,44 +168,57 @@ class OfflineParaformer(nn.Module):
 
     def hear(self, segments: Segments) -> Heard:
         """Features, encoder and CIF."""
+        return finished(self._hear(segments))
+
+    def _hear(self, segments: Segments) -> Pieces[Heard]:
         device, frames = segments.samples.device, segments.frames.to(segments.samples.device)
         features = self.frontend(segments.samples, segments.fbanks, torch.ones_like(segments.fbanks, dtype=torch.bool))
         inside = torch.arange(features.shape[1], device=device) < frames[:, None]
-        encoded = self.encoder.whole(features, inside, self.dtype)
+        encoded = yield from self.encoder.whole(features, inside, self.dtype)
         alphas = self.predictor(encoded) * inside
         # An empty frame behind each row's last completes a token that is nearly there.
         weights = F.pad(alphas, (0, 1)).scatter(1, frames[:, None], self.architecture.base.tail_threshold)
         tokens = integrate(weights, F.pad(encoded, (0, 0, 0, 1)))
+        yield
         onsets = self.predictor.onsets(encoded, segments.frames) if self.architecture.onsets else None
         finite = encoded.isfinite().all(-1).all(-1) & tokens.carry.isfinite()
         return Heard(encoded, inside, alphas, tokens, onsets, finite)
 
-    def say(self, heard: Heard, tokens: int, words: Sequence[Tensor | None]) -> Tensor:
-        """Ids [B, tokens], of which a row's first `heard.tokens.count` are meant.
+    def say(self, heard: Heard, tokens: int, words: Sequence[Tensor | None]) -> Said:
+        """What was said, of which a row's first `heard.tokens.count` tokens are meant.
 
         `words` are each row's hotwords from `encode_words`, or None for a row without.
         """
+        return finished(self._say(heard, tokens, words))
+
+    def _say(self, heard: Heard, tokens: int, words: Sequence[Tensor | None]) -> Pieces[Said]:
         count, dtype = heard.tokens.count, self.dtype
         spoken = torch.arange(tokens, device=count.device) < count[:, None]
         embeddings = heard.tokens.embeddings[:, :tokens]
-        hidden = self.decoder.whole(embeddings, spoken, heard.encoded.to(dtype), heard.inside)
-        ids = self.decoder.output_layer(hidden.to(dtype)).argmax(-1)
+        hidden = yield from self.decoder.whole(embeddings, spoken, heard.encoded.to(dtype), heard.inside)
+        ids, sure = _best(self.decoder.output_layer(hidden.to(dtype)))
+        yield
         rows = [row for row, vectors in enumerate(words) if vectors is not None]
         if rows:
             hotwords = side_by_side([words[row] for row in rows])
-            found = self._find(embeddings[rows], hidden[rows], spoken[rows], hotwords)
-            ids[rows] = torch.where(found == self.architecture.bias.no_bias, ids[rows], found)
-        return ids
+            found, sure_of_it = yield from self._find(embeddings[rows], hidden[rows], spoken[rows], hotwords)
+            is_hotword = found != self.architecture.bias.no_bias
+            ids[rows] = torch.where(is_hotword, found, ids[rows])
+            sure[rows] = torch.where(is_hotword, sure_of_it, sure[rows])
+        return Said(ids, sure)
 
-    def _find(self, embeddings: Tensor, hidden: Tensor, spoken: Tensor, hotwords: Hotwords) -> Tensor:
-        """Ids [B, N] of hotwords' tokens, and of "no hotword", for what was heard and what was said."""
+    def _find(
+        self, embeddings: Tensor, hidden: Tensor, spoken: Tensor, hotwords: Hotwords
+    ) -> Pieces[tuple[Tensor, Tensor]]:
+        """Ids [B, N] of hotwords' tokens, and of "no hotword", for what was heard and what was said, and how sure."""
         dtype, decoder = self.dtype, self.seaco_decoder
         if hotwords.vectors.shape[1] > KEPT:
-            looks = decoder.weights(hidden, spoken, hotwords.vectors.to(dtype), hotwords.there, FILTERED_BY)
+            looks = yield from decoder.weights(hidden, spoken, hotwords.vectors.to(dtype), hotwords.there, FILTERED_BY)
             hotwords = filtered(hotwords, looks * spoken[:, None, :, None])
         vectors, there = hotwords.vectors.to(dtype), hotwords.there
-        found = decoder.whole(embeddings, spoken, vectors, there) + decoder.whole(hidden, spoken, vectors, there)
-        return self.hotword_output_layer(found.to(dtype)).argmax(-1)
+        by_sound = yield from decoder.whole(embeddings, spoken, vectors, there)
+        by_text = yield from decoder.whole(hidden, spoken, vectors, there)
+        return _best(self.hotword_output_layer((by_sound + by_text).to(dtype)))
 
     @torch.inference_mode()
     def recognise(
@@ -188,6 +229,13 @@ class OfflineParaformer(nn.Module):
         A segment under 25 ms has nothing to recognise. Raises ValueError where a segment is not of int16, or hotwords
         are given for more or fewer segments than there are.
         """
+        return finished(self.recognise_in_pieces(samples, words))
+
+    @torch.inference_mode()
+    def recognise_in_pieces(
+        self, samples: Sequence[np.ndarray], words: Sequence[Tensor | None] | None = None
+    ) -> Pieces[list[Recognised]]:
+        """`recognise`, which may be put off after each layer. Any thread may run the next piece, one at a time."""
         words = [None] * len(samples) if words is None else words
         if len(words) != len(samples):
             raise ValueError(f"hotwords for {len(words)} segments; needed those of {len(samples)}, or None for each")
@@ -195,27 +243,35 @@ class OfflineParaformer(nn.Module):
         rows = [row for row, samples_ in enumerate(samples) if frames_of(len(samples_))]
         if not rows:
             return results
-        segments = segments_of([samples[row] for row in rows], self.decoder.output_layer.weight.device)
-        heard = self.hear(segments)
+        segments = segments_of([samples[row] for row in rows], self._filter.device)
+        heard = yield from self._hear(segments)
         most = int((heard.tokens.count * heard.finite).max())
-        ids = self.say(heard, most, [words[row] for row in rows]).tolist() if most else [[]] * len(rows)
-        for row, result in zip(rows, _results(heard, ids, segments.frames.tolist()), strict=True):
+        said = (yield from self._say(heard, most, [words[row] for row in rows])) if most else None
+        for row, result in zip(rows, _results(heard, said, segments.frames.tolist()), strict=True):
             results[row] = result
         return results
 
 
-def _results(heard: Heard, ids: list[list[int]], frames: list[int]) -> Iterator[Recognised]:
+def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The best of scores [B, N, vocabulary], and its probability."""
+    best, ids = scores.float().max(-1)
+    return ids, (best - scores.float().logsumexp(-1)).exp()
+
+
+def _results(heard: Heard, said: Said | None, frames: list[int]) -> Iterator[Recognised]:
+    ids = [[]] * len(frames) if said is None else said.ids.tolist()
+    sure = [[]] * len(frames) if said is None else said.confidences.tolist()
     fine, count = heard.finite.tolist(), heard.tokens.count.tolist()
     fired = heard.tokens.frames.tolist()
     onsets = None if heard.onsets is None else heard.onsets.tolist()
     for row, length in enumerate(frames):
-        if not fine[row]:
+        if not fine[row] or not all(map(math.isfinite, sure[row][: count[row]])):
             yield Recognised(error="the model's numbers overflowed")
             continue
-        said = [place for place in range(count[row]) if ids[row][place] >= UNSPOKEN]
+        spoken = [place for place in range(count[row]) if ids[row][place] >= UNSPOKEN]
         if onsets is None:
             all_times = fired_times(fired[row][: count[row]], length)
-            times = [all_times[place] for place in said]
+            times = [all_times[place] for place in spoken]
         else:
-            times = token_times(onsets[row][: length * ONSETS_PER_FRAME], count[row], len(said))
-        yield Recognised([ids[row][place] for place in said], times)
+            times = token_times(onsets[row][: length * ONSETS_PER_FRAME], count[row], len(spoken))
+        yield Recognised([ids[row][place] for place in spoken], times, [sure[row][place] for place in spoken])

@@ -45,7 +45,8 @@ _RANDOM_SHIFT, _RANDOM_SCALE = -13.0, 0.15
 
 @dataclass(frozen=True, slots=True)
 class OfflineModel:
-    """A network ready to run on `device`, its matrices in `dtype`; `vocabulary[i]` is the piece of id i."""
+    """A network ready to run on `device`, its matrices in `dtype`, of which int8 is for CPUs; `vocabulary[i]` is the
+    piece of id i."""
 
     network: OfflineParaformer
     vocabulary: list[str]
@@ -100,17 +101,20 @@ def _assemble(
     architecture: OfflineArchitecture, shift: Tensor, scale: Tensor, tensors: Mapping[str, Tensor],
     vocabulary: list[str], dtype: torch.dtype, device: str, source: str,
 ) -> OfflineModel:
-    if not dtype.is_floating_point:
-        raise ModelError(f"{source}: {dtype} for the second pass; needed fp32, bf16 or fp16")
-    network = _empty(architecture)
+    network, kept = _empty(architecture), torch.float32 if dtype == torch.int8 else dtype
     wanted = dict(network.named_parameters())
     # Embeddings read hotwords; without those only training uses them.
     unused = _UNUSED if architecture.bias else (*_UNUSED, "decoder.embed.")
     check_tensors(wanted, tensors, unused, source)
     network.load_state_dict(
-        {name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else dtype) for name in wanted},
+        {name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else kept) for name in wanted},
         assign=True,
     )
     network.frontend = Frontend(shift, scale).to(device)
     network.requires_grad_(False).eval()
+    if dtype == torch.int8:
+        network.quantise()
+        # What is left is small; copied, it no longer keeps the file mapped.
+        rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
+        network.load_state_dict(rest, assign=True)
     return OfflineModel(network, vocabulary, dtype, device)

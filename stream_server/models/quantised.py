@@ -18,6 +18,7 @@ from stream_server.models.decoder import Decoder, DecoderFeedForward, DecoderLay
 from stream_server.models.encoder import Encoder, EncoderLayer
 from stream_server.models.native import library
 from stream_server.models.native.library import kernels
+from stream_server.models.pieces import Pieces
 
 WEIGHT_MOST = 127
 INPUT_MOST = 8191
@@ -67,6 +68,17 @@ class Int8Norm:
         self.there = library.Norm(self.weight.data_ptr(), self.bias.data_ptr(), len(self.weight))
 
 
+class Int8Product(nn.Module):
+    """An `nn.Linear` in int8, in its place in a layer that PyTorch computes."""
+
+    def __init__(self, exact: nn.Linear) -> None:
+        super().__init__()
+        self._linear = Int8Linear(exact)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._linear(x)
+
+
 class Int8Encoder(Encoder):
     """`encoder.Encoder` in int8."""
 
@@ -100,6 +112,21 @@ class Int8Encoder(Encoder):
                                            y.data_ptr(), keys_values[index].data_ptr())
             x = y
         ring.write_all(keys_values[:, :, :hop])
+        return self.after_norm(y) * inside[..., None]
+
+    def whole(self, features: Tensor, inside: Tensor, dtype: torch.dtype) -> Pieces[Tensor]:
+        """See `Encoder.whole`."""
+        batch, frames = inside.shape
+        size = self._sizes[0]
+        x = self.place(features, torch.zeros(batch, dtype=torch.long)).contiguous()
+        y, keys_values = x.new_empty(batch, frames, size), x.new_empty(batch, frames, 2 * size)
+        count, nothing = inside.sum(1), torch.zeros(batch, dtype=torch.long)
+        past = library.Past(keys_values.data_ptr(), 0, nothing.data_ptr(), nothing.data_ptr())
+        for _, layer in self._layers:
+            kernels().stream_encoder_layer(byref(layer), x.data_ptr(), byref(past), count.data_ptr(), batch, frames,
+                                           y.data_ptr(), keys_values.data_ptr())
+            x = y
+            yield
         return self.after_norm(y) * inside[..., None]
 
 
@@ -175,12 +202,31 @@ class _Past:
 
 def quantise(encoder: Encoder, decoder: Decoder, architecture: Architecture) -> tuple[Int8Encoder, Int8Decoder]:
     """Their counterparts in int8. Raises ModelError where the sizes are not such as the kernels compute."""
-    for name, heads in (("encoder", architecture.encoder_heads), ("decoder", architecture.decoder_heads)):
-        depth = architecture.size // heads
-        if depth % 8 or architecture.size % COLUMNS:
-            raise ModelError(f"{name}: {heads} heads of {depth}, size {architecture.size}; needed heads of a multiple "
-                             f"of 8 and a size of a multiple of {COLUMNS} for dtype int8")
-    return Int8Encoder(encoder, architecture), Int8Decoder(decoder, architecture)
+    check_heads("decoder", architecture.decoder_heads, architecture.size)
+    return quantise_encoder(encoder, architecture), Int8Decoder(decoder, architecture)
+
+
+def quantise_encoder(encoder: Encoder, architecture: Architecture) -> Int8Encoder:
+    """Its counterpart in int8. Raises ModelError where the sizes are not such as the kernels compute."""
+    check_heads("encoder", architecture.encoder_heads, architecture.size)
+    return Int8Encoder(encoder, architecture)
+
+
+def check_heads(name: str, heads: int, size: int) -> None:
+    """Raises ModelError where the kernels cannot compute attention of such sizes."""
+    if size // heads % 8 or size % COLUMNS:
+        raise ModelError(f"{name}: {heads} heads of {size // heads}, size {size}; needed heads of a multiple of 8 and "
+                         f"a size of a multiple of {COLUMNS} for dtype int8")
+
+
+def quantise_products(module: nn.Module) -> None:
+    """Puts int8 in the place of every linear layer within. Raises ModelError where sizes are not such as the kernels
+    compute."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, Int8Product(child))
+        else:
+            quantise_products(child)
 
 
 def check_int8(device: str) -> None:

@@ -37,6 +37,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     min_speech_ms: int | None = None
     pre_roll_ms: int | None = None
     max_segment_ms: int | None = None
+    second_pass: bool | None = None
     partials: bool = True
     name: str = ""
     hotwords: HotwordList | None = None
@@ -74,6 +75,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     pre_roll_ms: int
     min_speech_ms: int
     max_segment_ms: int
+    second_pass: bool = False
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
@@ -102,7 +104,10 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True, tag="partial"):
 
 class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
     """A segment's text that will not change. `tokens` are [text, start_ms, end_ms] of each character or word,
-    `confidences` how probable the model holds each, 0 to 1; `hotwords` those that are in the text."""
+    `confidences` how probable the model holds each, 0 to 1; `hotwords` those that are in the text.
+
+    `second_pass`: the text is that of the offline model, which heard the whole segment; else the first pass's stands.
+    """
 
     segment: int
     revision: int
@@ -113,6 +118,7 @@ class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
     tokens: list[tuple[str, int, int]] = []
     confidences: list[float] = []
     hotwords: list[str] = []
+    second_pass: bool = False
 
 
 class HotwordsTaken(msgspec.Struct, frozen=True, kw_only=True, tag="hotwords"):

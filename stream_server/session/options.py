@@ -49,6 +49,7 @@ class Options:
     pre_roll_ms: int
     max_segment_ms: int
     partials: bool
+    second_pass: bool = False
 
     @property
     def look_ahead_samples(self) -> int:
@@ -80,11 +81,12 @@ class Options:
             session=session_id, model=model, encoding=self.encoding, sample_rate=self.sample_rate,
             window=describe(self.window), vad=self.vad, end_silence_ms=self.end_silence_ms,
             pre_roll_ms=self.pre_roll_ms, min_speech_ms=self.min_speech_ms, max_segment_ms=self.max_segment_ms,
+            second_pass=self.second_pass,
         )
 
 
 def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Window],
-                   vads: Sequence[VadKind] = ("webrtc", "none")) -> Options:
+                   vads: Sequence[VadKind] = ("webrtc", "none"), second_model: bool = False) -> Options:
     """What `start` asks for, as far as the server has it. Raises ClientError naming the field that cannot be had."""
     window = choose(_wish(start, windows[0]), windows)
     hop_ms = samples_to_ms(window.hop_samples)
@@ -103,6 +105,7 @@ def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Wi
         pre_roll_ms=hop_ms if pre_roll is None else pre_roll,
         max_segment_ms=max(max_segment, shortest),
         partials=start.partials,
+        second_pass=second_model and start.second_pass is not False,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from stream_server.session.closing import Closing, ClosingQueue, details
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
     Error,
-    Final,
     Flushed,
     HotwordsTaken,
     Partial,
@@ -18,71 +18,31 @@ from stream_server.session.messages import (
     Speech,
 )
 from stream_server.session.options import Options
+from stream_server.session.underway import InFlight, OpenSegment, OpenStream
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
-from stream_server.speech.hits import hits
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis
-from stream_server.speech.transcript import Piece, Token, Transcript
-from stream_server.units import FRAME_SAMPLES, samples_to_ms
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.transcript import Piece, Transcript
+from stream_server.units import FRAME_SAMPLES, ms_to_samples, samples_to_ms
 
 MOST_LOSSES = 3
 """Engines that one chunk may take down with it before it is held to be the cause, and dropped."""
 
+MARGIN = ms_to_samples(300)
+"""Audio before the first and behind the last speech of a segment that the second pass hears too. More is silence that
+costs time; FunASR's second pass has 200 ms and 100 ms."""
 
-@dataclass(slots=True)
-class _Segment:
-    """What is said of the open segment. `onset`: the sample at which speech was first heard; `undecided`: what stands
-    behind the transcript while a hotword may still be coming."""
-
-    number: int
-    onset: int
-    transcript: Transcript
-    undecided: list[Piece] = field(default_factory=list)
-    revision: int = 0
-    shown: tuple[str, int] = ("", 0)
-
-    def decide(self) -> None:
-        """What is undecided stays as it stands."""
-        self.transcript = self.transcript.extended(self.undecided)
-        self.undecided = []
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the engine has been given of the open segment, in absolute samples.
-
-    `next`: where the next chunk begins; `reached`: up to where hypotheses have come; `kept_from`: the start of the
-    audio that a replay would need, always a whole number of hops from `start`; `given`: when the last piece of the
-    transcript fired; `decided`: pieces that fired until then are in the text of before, and passed over; `hotwords`:
-    the list that the engine has.
-    """
-
-    generation: int
-    start: int
-    next: int
-    reached: int
-    kept_from: int
-    given: int = -1
-    decided: int = -1
-    hotwords: HotwordList = EMPTY
-    sequence: int = 0
-    losses: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    sequence: int
-    end: int
-    last: bool
-    own_hotwords: HotwordList | None = None
+OVERLAP = ms_to_samples(1_200)
+"""Audio before a cut without a pause that the second pass hears again, to know the word under the cut."""
 
 
 @dataclass(slots=True)
 class Segments:
     """At most one segment is open, one stream is being recognised and one chunk is in flight.
 
-    Later segments wait as decisions of the intake until the final before them is out, so that what a client reads
-    is in order however much faster than the engine it sends.
+    Later segments wait as decisions of the intake until the one before them is recognised, so that what a client reads
+    is in order however much faster than the engine it sends. With a second pass closed segments wait in `closing` for
+    their finals while the next one is recognised.
 
     Replay. When the engine is lost, the open stream begins anew under the next generation, with the same audio cut
     into the same hops. What hypotheses say of hops up to `reached` is in the transcript already: it is passed over,
@@ -96,13 +56,14 @@ class Segments:
     options: Options
     intake: Intake
     ledger: Ledger
+    closing: ClosingQueue = field(default_factory=lambda: ClosingQueue(0.0))
     messages: list[ServerMessage] = field(default_factory=list)
-    stopped: bool = False
     hotwords: HotwordList = EMPTY
     own_hotwords: HotwordList | None = None
-    _segment: _Segment | None = None
-    _stream: _Stream | None = None
-    _in_flight: _InFlight | None = None
+    _heard_all: bool = False
+    _segment: OpenSegment | None = None
+    _stream: OpenStream | None = None
+    _in_flight: InFlight | None = None
     _engine_away: bool = False
     _generation: int = -1
 
@@ -113,9 +74,14 @@ class Segments:
         return self.intake.ring.end - oldest
 
     @property
+    def stopped(self) -> bool:
+        """All audio is recognised, and all finals are said."""
+        return self._heard_all and self.closing.empty
+
+    @property
     def busy(self) -> bool:
         """The session waits for the engine, not for its client."""
-        return self._in_flight is not None or self._engine_away
+        return self._in_flight is not None or self._engine_away or self.closing.full
 
     def advance(self) -> None:
         """Takes the decisions that need no answer of the engine: to be called after whatever may have added one."""
@@ -143,8 +109,11 @@ class Segments:
             return None
         samples = self.intake.ring.read(stream.next, end)
         news = self.hotwords if self.hotwords is not stream.hotwords else None
-        chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last, news)
-        self._in_flight = _InFlight(stream.sequence, end, last, None if news is None else self.own_hotwords)
+        keep_from = max(self._heard_from() - stream.start, 0) if self.options.second_pass else None
+        closed = self._closed(stream, end, last)
+        chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last, news, keep_from, closed)
+        self._in_flight = InFlight(stream.sequence, end, last, None if news is None else self.own_hotwords,
+                                    closed is not None)
         stream.hotwords = self.hotwords
         stream.sequence += 1
         stream.next = end
@@ -163,8 +132,21 @@ class Segments:
             self._accept(flight, hypothesis)
         self.advance()
 
+    def receive_second_pass(self, second_pass: SecondPass) -> None:
+        """What the second pass made of a closed segment; one that nobody waits for is counted and dropped."""
+        if not self.closing.settle(second_pass):
+            self.ledger.stale_second_passes += 1
+        self._speak()
+
+    def receive_time(self, now: float) -> None:
+        """Finals that have waited for too long go out as they are."""
+        self.closing.receive_time(now)
+        self._speak()
+
     def lose_engine(self) -> None:
         self._engine_away = True
+        self.closing.give_up()
+        self._speak()
         if self._in_flight is not None:
             self._stream.losses += 1
             self._in_flight = None
@@ -184,13 +166,14 @@ class Segments:
         self._generation += 1
         kept, undecided = stream.kept_from, self._segment.undecided
         decided = undecided[0].fired_at - 1 if undecided else max(stream.given, self._border(stream))
-        self._stream = _Stream(self._generation, kept, kept, stream.reached, kept, stream.given,
+        self._stream = OpenStream(self._generation, kept, kept, stream.reached, kept, stream.given,
                                max(decided, stream.decided), losses=stream.losses)
 
     def abandon(self) -> int | None:
         """Forgets what is open. The generation that the engine still holds, if any."""
         stream, self._stream, self._segment, self._in_flight = self._stream, None, None, None
         self.messages.clear()
+        self.closing.clear()
         self.intake.decisions.clear()
         return stream.generation if stream and stream.sequence and not self._engine_away else None
 
@@ -202,10 +185,10 @@ class Segments:
             self._open(decision.start, decision.onset)
         elif isinstance(decision, FlushMark):
             self.ledger.flushes += 1
-            self.messages.append(Flushed(id=decision.id, at_ms=samples_to_ms(decision.at)))
+            self._say_after_finals(Flushed(id=decision.id, at_ms=samples_to_ms(decision.at)))
         elif isinstance(decision, StopMark):
             self.ledger.silence_until(decision.at)
-            self.stopped = True
+            self._heard_all = True
         else:
             raise AssertionError(f"{decision} without an open segment")
 
@@ -214,7 +197,7 @@ class Segments:
         stream = self._stream
         return isinstance(decision, SegmentEnded) and stream.sequence == 0 and stream.next == decision.end
 
-    def _next_end(self, stream: _Stream) -> tuple[int | None, bool]:
+    def _next_end(self, stream: OpenStream) -> tuple[int | None, bool]:
         """Where the next chunk ends, if all of it is there, and whether it is the stream's last.
 
         Audio beyond the gate's position is held back: whether it belongs to the segment is not decided.
@@ -231,7 +214,7 @@ class Segments:
 
     # ---- hypotheses
 
-    def _accept(self, flight: _InFlight, hypothesis: Hypothesis) -> None:
+    def _accept(self, flight: InFlight, hypothesis: Hypothesis) -> None:
         stream = self._stream
         new = flight.last or flight.end > stream.reached
         self._take_pieces(hypothesis, new)
@@ -243,9 +226,9 @@ class Segments:
         stream.reached = max(stream.reached, flight.end)
         head = self.intake.decisions[0] if self.intake.decisions else None
         if flight.last:
-            self._finish()
+            self._finish(flight)
         elif isinstance(head, SegmentSplit) and head.hop_end == flight.end:
-            self._split(self.intake.decisions.popleft())
+            self._split(self.intake.decisions.popleft(), flight)
         elif new:
             self._show()
 
@@ -264,7 +247,7 @@ class Segments:
         else:
             segment.undecided = [piece for piece in segment.undecided if piece.fired_at > stream.given]
 
-    def _border(self, stream: _Stream) -> int:
+    def _border(self, stream: OpenStream) -> int:
         """Up to which sample hypotheses of the hops until `reached` have pieces."""
         return stream.reached - self.options.look_ahead_samples
 
@@ -286,28 +269,28 @@ class Segments:
         tokens = transcript.tokens(segment.onset, end)
         self.messages.append(Partial(
             segment=segment.number, revision=segment.revision, text=transcript.text, stable=segment.transcript.stable,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), **_said(tokens),
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), **details(tokens),
         ))
 
     def _open(self, start: int, onset: int) -> None:
         self._generation += 1
-        self._stream = _Stream(self._generation, start, start, start, start)
+        self._stream = OpenStream(self._generation, start, start, start, start)
         self._begin_segment(onset, Transcript(start))
 
-    def _begin_segment(self, onset: int, transcript: Transcript) -> None:
-        self._segment = _Segment(self.ledger.segments, onset, transcript)
+    def _begin_segment(self, onset: int, transcript: Transcript, after_cut: bool = False) -> None:
+        self._segment = OpenSegment(self.ledger.segments, onset, transcript, after_cut=after_cut)
         self.ledger.segments += 1
         self.messages.append(Speech(segment=self._segment.number, start_ms=samples_to_ms(onset)))
 
-    def _finish(self) -> None:
+    def _finish(self, flight: InFlight | None = None) -> None:
         """The head of the decisions is the end of the open segment, and its text is complete."""
         decision = self.intake.decisions.popleft()
         self._segment.decide()
         self._segment.transcript.finish()
-        self._close(decision.last_speech, decision.reason)
+        self._close(decision.last_speech, decision.reason, flight)
         self._stream = None
 
-    def _split(self, split: SegmentSplit) -> None:
+    def _split(self, split: SegmentSplit, flight: InFlight) -> None:
         # Speech without a pause. To end the stream here would cut a word: the model would finish the half before
         # the cut and begin the other anew, so that the word is lost or heard twice. So the stream goes on, with
         # its caches, and only the text is closed with what has been given; a half-spelt word moves on. As tokens
@@ -318,8 +301,8 @@ class Segments:
         self._segment.decide()
         pending = self._segment.transcript.take_pending()
         border = max(split.border, self._segment.onset)
-        self._close(border, "length")
-        self._begin_segment(border, Transcript(border, pending))
+        self._close(border, "length", flight, cut=True)
+        self._begin_segment(border, Transcript(border, pending), after_cut=True)
         # A replay must come to `reached` with the caches that the stream had there: they hold so many hops.
         window = self.options.window
         context = max(window.encoder_look_back, math.ceil(window.look_ahead / window.hop)) * window.hop_samples
@@ -332,7 +315,8 @@ class Segments:
         self._segment.decide()
         self._segment.transcript.finish()
         self._close(self._stream.reached, "error")
-        self.messages.append(Error(code="engine_failed", message=f"a part of the audio was not recognised: {error}"))
+        message = f"a part of the audio was not recognised: {error}"
+        self._say_after_finals(Error(code="engine_failed", message=message))
         self._stream = None
         self.ledger.drop_until(resume)
         decisions = self.intake.decisions
@@ -343,19 +327,41 @@ class Segments:
         else:
             self._open(resume, resume)
 
-    def _close(self, end: int, reason: Reason) -> None:
+    def _close(self, end: int, reason: Reason, flight: InFlight | None = None, cut: bool = False) -> None:
+        """The open segment ends at `end`; `flight` is the chunk that closed it, `cut`: speech goes on behind it."""
         segment = self._segment
         self._segment = None
-        end = max(end, segment.onset)
-        tokens = segment.transcript.tokens(segment.onset, end)
-        self.messages.append(Final(
-            segment=segment.number, revision=segment.revision + 1, text=segment.transcript.text,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), reason=reason, **_said(tokens),
-            hotwords=hits(self.hotwords, [token.text for token in tokens]),
-        ))
+        closing = Closing(segment.number, segment.revision + 1, segment.onset, max(end, segment.onset), reason,
+                          segment.transcript, self.hotwords, self._stream.start, segment.after_cut, cut)
+        if flight is not None and flight.heard_again:
+            self.closing.wait((self._stream.generation, flight.sequence), closing)
+        else:
+            self._say_after_finals(closing.final())
 
+    def _say_after_finals(self, message: ServerMessage) -> None:
+        self.closing.say(message)
+        self._speak()
 
-def _said(tokens: list[Token]) -> dict[str, list]:
-    """The two fields of a partial or final that say more of its text."""
-    return {"tokens": [(token.text, samples_to_ms(token.start), samples_to_ms(token.end)) for token in tokens],
-            "confidences": [token.confidence / 100 for token in tokens]}
+    def _speak(self) -> None:
+        self.messages.extend(self.closing.take_messages())
+
+    # ---- the second pass
+
+    def _heard_from(self) -> int:
+        """The first sample of the open segment that its second pass hears."""
+        return self._segment.onset - (OVERLAP if self._segment.after_cut else MARGIN)
+
+    def _closed(self, stream: OpenStream, end: int, last: bool) -> Span | None:
+        """What the second pass is to hear, if the chunk up to `end` closes a segment and it is wanted."""
+        decisions = self.intake.decisions
+        head = decisions[0] if decisions else None
+        if not self.options.second_pass:
+            return None
+        if last:
+            until = min(head.last_speech + MARGIN, end)
+        elif isinstance(head, SegmentSplit) and head.hop_end == end:
+            until = end
+        else:
+            return None
+        begin = max(self._heard_from() - stream.start, 0)
+        return Span(begin, until - stream.start) if until - stream.start > begin else None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from stream_server.audio.windows import Window
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.session import states
+from stream_server.session.closing import ClosingQueue
 from stream_server.session.intake import Intake
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import Error, Flush, Hotwords, ServerMessage, Start, Stop
@@ -19,7 +20,7 @@ from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
 from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
 
@@ -29,9 +30,9 @@ class Session:
 
     def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
-                 hotwords: HotwordList = EMPTY) -> None:
+                 hotwords: HotwordList = EMPTY, second_model: bool = False) -> None:
         """`windows`: those that are served, the default first; `model`: its name, for the ready message;
-        `hotwords`: the server's."""
+        `hotwords`: the server's; `second_model`: whether there is one for a second pass."""
         self.id = session_id
         self.state = states.FIRST
         self.statistics = Ledger()
@@ -44,6 +45,7 @@ class Session:
         self._limits = limits
         self._detectors = detectors
         self._hotwords = hotwords
+        self._second_model = second_model
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
@@ -58,10 +60,11 @@ class Session:
     def receive_start(self, start: Start) -> None:
         """Opens the session. Raises ClientError where a field cannot be had."""
         state = states.after(self.state, Event.START)
-        options = choose_options(start, self._defaults, self._windows, self._detectors.kinds)
+        options = choose_options(start, self._defaults, self._windows, self._detectors.kinds, self._second_model)
         vad = self._detectors.open(options.vad, options.vad_aggressiveness)
         self.judged_later = vad.net is not None
-        self._segments = Segments(options, Intake(options, options.capacity(self._limits), vad), self.statistics)
+        intake = Intake(options, options.capacity(self._limits), vad)
+        self._segments = Segments(options, intake, self.statistics, ClosingQueue(self._limits.final_deadline_ms / 1000))
         # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
         self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)
         self._take_hotwords(start.hotwords)
@@ -126,11 +129,20 @@ class Session:
         self._segments.receive_hypothesis(hypothesis)
         self._drain()
 
+    def receive_second_pass(self, second_pass: SecondPass) -> None:
+        """What the second pass made of a closed segment; one that nobody waits for is counted and dropped."""
+        if self._segments is None or self.state is State.ENDED:
+            self.statistics.stale_second_passes += 1
+            return
+        self._segments.receive_second_pass(second_pass)
+        self._drain()
+
     def receive_engine_lost(self) -> None:
         """The engine is away with all that it held. Audio is kept; no chunk is given out until it is back."""
         self._engine_away = True
-        if self._segments is not None:
+        if self._segments is not None and self.state is not State.ENDED:
             self._segments.lose_engine()
+            self._drain()
 
     def receive_engine_back(self) -> None:
         """An engine without memory is there: the open stream is begun anew, in a generation of its own."""
@@ -179,15 +191,23 @@ class Session:
         self._note_activity(now)
         if self.state is State.NEW:
             return self._heard_at + self._limits.start_timeout_s
+        final = None if self._segments is None else self._segments.closing.next_deadline(now)
         if self.state is State.OPEN:
-            return self._heard_at + self._limits.idle_timeout_s
-        return None
+            idle = self._heard_at + self._limits.idle_timeout_s
+            return idle if final is None else min(idle, final)
+        return final
 
     def receive_time(self, now: float) -> None:
-        """It is `now`. Without a Start in time the session fails; without messages and audio for long it is stopped."""
+        """It is `now`. Without a Start in time the session fails; without messages and audio for long it is stopped. A
+        final that has waited for its second pass for too long goes out without."""
         deadline = self.next_deadline(now)
         if deadline is None or now < deadline:
             return
+        if self._segments is not None:
+            self._segments.receive_time(now)
+            self._drain()
+            if self.state is not State.OPEN or now < self._heard_at + self._limits.idle_timeout_s:
+                return
         if self.state is State.NEW:
             self._messages.append(Error(code="start_timeout", message="no start message came in time", fatal=True,
                                         allowed=f"within {self._limits.start_timeout_s:g} s"))

@@ -1,13 +1,22 @@
-"""The words that the session and the engine share: a chunk goes down, a hypothesis comes up."""
+"""The words that the session and the engine share: a chunk goes down, a hypothesis comes up; of segments a
+second pass too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from stream_server.audio.windows import Window
 from stream_server.speech.hotwords import HotwordList
+
+
+class Span(NamedTuple):
+    """Samples [begin, end) since a stream's first one."""
+
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,10 @@ class Chunk:
     stream within its session and rises with each; `sequence` counts the stream's chunks from 0. The next chunk
     of a session is handed out only after the hypothesis of this one has come back. `hotwords`: the list that holds
     from this chunk on; None leaves it as it was, and a stream begins without one.
+
+    Where the session wants second passes, `keep_from` is the stream's first sample that one may still need, and
+    `closed` what one is to hear now, since a segment ends with this chunk: it is answered by exactly one SecondPass,
+    after the hypothesis, unless that has an error.
     """
 
     generation: int
@@ -26,6 +39,8 @@ class Chunk:
     samples: np.ndarray
     last: bool = False
     hotwords: HotwordList | None = None
+    keep_from: int | None = None
+    closed: Span | None = None
 
     @property
     def first(self) -> bool:
@@ -54,3 +69,19 @@ class Hypothesis:
     confidences: list[int] = field(default_factory=list)
     undecided: int = 0
     unspelt: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPass:
+    """What the offline model heard in the span that the chunk `sequence` of the stream `generation` closed.
+
+    `pieces` as in Hypothesis; of each its `spans`, in samples since the stream's first one and in order, and its
+    `confidences`, probabilities in percent. `error` says that there is none: the first pass stands.
+    """
+
+    generation: int
+    sequence: int
+    pieces: list[str] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    confidences: list[int] = field(default_factory=list)
+    error: str | None = None

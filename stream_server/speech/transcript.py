@@ -25,11 +25,13 @@ _han = re.compile(rf"[{IDEOGRAPHS}\d@]*")
 
 
 class Piece(NamedTuple):
-    """A vocabulary entry that fired at the sample `fired_at`; `confidence` in percent."""
+    """A vocabulary entry that fired at the sample `fired_at`; `confidence` in percent; `begun_at`: where it is known,
+    the sample at which it began."""
 
     text: str
     fired_at: int
     confidence: int = 100
+    begun_at: int | None = None
 
 
 class Token(NamedTuple):
@@ -64,14 +66,14 @@ class Transcript:
         self._start = start
         self._text: str | None = None
 
-    def append(self, piece: str, fired_at: int, confidence: int = 100) -> None:
-        """`piece` fired at the sample `fired_at`; `confidence` in percent."""
+    def append(self, piece: str, fired_at: int, confidence: int = 100, begun_at: int | None = None) -> None:
+        """`piece` fired at the sample `fired_at`; `confidence` in percent; `begun_at`: see Piece."""
         if piece in SPECIAL or not piece:
             return
         self._text = None
         if self._pending and _ideograph.match(piece):
             self.finish()
-        self._pending.append(Piece(piece, fired_at, confidence))
+        self._pending.append(Piece(piece, fired_at, confidence, begun_at))
         if not piece.endswith(UNFINISHED):
             self._complete(cut_short=False)
 
@@ -136,7 +138,9 @@ class Transcript:
         first, last = self._pending[0].fired_at, self._pending[-1].fired_at
         confidence = min(piece.confidence for piece in self._pending)
         is_letter = not cut_short and len(self._pending) == 1 and len(text) == 1 and text.isascii() and text.isalpha()
-        return _Word(text, _script(text), max(before, first - LONGEST_TOKEN), last, confidence, is_letter)
+        begun = self._pending[0].begun_at
+        begins = first - LONGEST_TOKEN if begun is None else begun
+        return _Word(text, _script(text), max(before, begins), last, confidence, is_letter)
 
     def _spelt(self, with_pending: bool) -> list[_Word]:
         words = [*self._words, self._pending_word(cut_short=True)] if with_pending and self._pending else self._words

@@ -212,8 +212,9 @@ def test_what_is_not_a_number_stays_in_its_row(network: OfflineParaformer, segme
     assert heard.finite.tolist() == [True, False]
     words_ = [vectors(network, words(60)), vectors(network, words(10))]
     count = int(whole.tokens.count[0])
-    said = network.say(heard, count, words_)[0], network.say(whole, count, words_)[0]
-    assert torch.equal(*said) and count > 3
+    said = network.say(heard, count, words_), network.say(whole, count, words_)
+    assert torch.equal(said[0].ids[0], said[1].ids[0]) and count > 3
+    assert torch.equal(said[0].confidences[0], said[1].confidences[0])
 
 
 def test_a_words_vector_does_not_depend_on_the_others(network: OfflineParaformer):

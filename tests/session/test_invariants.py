@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
+from stream_server.config import SessionLimits
 from stream_server.session.messages import Ended, Final, Flushed, Speech
 from tests.support import recordings
 from tests.support.audio import mark, markers, silence, voice
@@ -58,7 +59,12 @@ def play(script: list[Say | str], talk: Conversation) -> np.ndarray:
         elif event in ("jury waits", "jury works"):
             talk.jury_waits = event == "jury waits"
             talk.pump()
-    talk.engine_waits = talk.jury_waits = False
+        elif event in ("second passes wait", "second passes come"):
+            talk.seconds_wait = event == "second passes wait"
+            talk.pump()
+        elif event == "time passes":
+            talk.wait(0.6 * SessionLimits().final_deadline_ms / 1000)
+    talk.engine_waits = talk.jury_waits = talk.seconds_wait = False
     if away:
         talk.engine_returns()
     talk.stop()

@@ -26,18 +26,22 @@ from tests.support.scripted_engine import ScriptedEngine
 class Conversation:
     """Each thing said is followed by as many steps of the engine as there is work, unless `engine_waits`.
 
-    A detector that needs its net is judged before, unless `jury_waits`.
+    With a `second_model`, second passes come as soon as they can, unless `seconds_wait`. A detector that needs its net
+    is judged before, unless `jury_waits`.
     """
 
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
                  windows: tuple[Window, ...] = DEFAULT_WINDOWS, detectors: Detectors = Detectors(),  # noqa: B008
-                 server_hotwords: HotwordList = EMPTY, **start: object) -> None:
+                 server_hotwords: HotwordList = EMPTY, second_model: bool = False, **start: object) -> None:
         self.engine = engine or ScriptedEngine()
         self.session = Session("s", model="scripted", windows=windows, defaults=SessionDefaults(),
-                               limits=limits or SessionLimits(), detectors=detectors, hotwords=server_hotwords)
+                               limits=limits or SessionLimits(), detectors=detectors, hotwords=server_hotwords,
+                               second_model=second_model)
         self.messages: list[ServerMessage] = []
         self.engine_waits = False
         self.jury_waits = False
+        self.seconds_wait = False
+        self.now = 0.0
         self.session.receive_start(Start(**start))
         self.pump()
 
@@ -77,18 +81,41 @@ class Conversation:
         self.pump()
         return self
 
+    def wait(self, seconds: float) -> Conversation:
+        """Time passes."""
+        self.now += seconds
+        self.session.receive_time(self.now)
+        self.pump()
+        return self
+
     def pump(self) -> None:
         while not self.jury_waits and (vad := self.session.unjudged) is not None:
             vad.net.judge([vad])
             self.session.receive_scores()
             self._work()
         self._work()
+        if self.engine.second_passes:
+            # What holds the session asks for the next deadline whenever something has moved.
+            self.session.next_deadline(self.now)
         self.messages += self.session.take_messages()
 
     def _work(self) -> None:
-        while not self.engine_waits and (chunk := self.session.take_chunk()) is not None:
-            assert self.session.take_chunk() is None, "one chunk in flight"
-            self.session.receive_hypothesis(self.engine.answer(chunk))
+        while not self.engine_waits and (self._step() or self._hear_again()):
+            pass
+
+    def _step(self) -> bool:
+        chunk = self.session.take_chunk()
+        if chunk is None:
+            return False
+        assert self.session.take_chunk() is None, "one chunk in flight"
+        self.session.receive_hypothesis(self.engine.answer(chunk))
+        return True
+
+    def _hear_again(self) -> bool:
+        if self.seconds_wait or not self.engine.second_passes:
+            return False
+        self.session.receive_second_pass(self.engine.second_passes.pop(0))
+        return True
 
     def said(self, kind: type) -> list:
         return [message for message in self.messages if isinstance(message, kind)]
@@ -110,28 +137,36 @@ class Conversation:
 
 
 def check_order(messages: list[ServerMessage]) -> None:
-    """Segments in order, each opened once and closed once; revisions rise; stable text stays; nothing after the end."""
-    open_segment, next_segment, revision, stable, latest_end = None, 0, 0, "", 0
+    """Segments in order, each opened once and closed once, also where one opens before the final of another; revisions
+    rise; stable text stays, but where the second pass wrote another; nothing after the end."""
+    opened: dict[int, tuple[int, str]] = {}
+    begun = closed = 0
+    latest_end = 0
     for place, message in enumerate(messages):
         if isinstance(message, Speech):
-            assert open_segment is None and message.segment == next_segment
-            assert message.start_ms >= latest_end
-            open_segment, next_segment, revision, stable = message.segment, next_segment + 1, 0, ""
+            assert message.segment == begun and message.start_ms >= latest_end
+            opened[begun] = (0, "")
+            begun += 1
         elif isinstance(message, Partial | Final):
-            assert message.segment == open_segment
+            assert message.segment in opened, "after its final, or before its beginning"
+            revision, stable = opened[message.segment]
             assert message.revision > revision
-            assert message.text.startswith(stable), "stable text was taken back"
-            revision = message.revision
             _check_times(message)
             if isinstance(message, Partial):
+                assert message.segment == begun - 1, "text of a segment that is no longer open"
+                assert message.text.startswith(stable), "stable text was taken back"
                 stable = message.text[: message.stable]
                 assert len(stable) == message.stable
+                opened[message.segment] = (message.revision, stable)
             else:
-                open_segment, latest_end = None, message.end_ms
+                assert message.segment == closed, "finals in order"
+                assert message.second_pass or message.text.startswith(stable), "stable text was taken back"
+                closed, latest_end = closed + 1, message.end_ms
+                del opened[message.segment]
         elif isinstance(message, Flushed):
-            assert open_segment is None or message.at_ms >= latest_end
+            assert not opened or message.at_ms >= latest_end
         elif isinstance(message, Ended):
-            assert place == len(messages) - 1 and open_segment is None and message.segments == next_segment
+            assert place == len(messages) - 1 and not opened and message.segments == begun
 
 
 def _check_times(message: Partial | Final) -> None:

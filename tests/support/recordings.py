@@ -34,6 +34,13 @@ def samples(corpus: str, name: str) -> np.ndarray:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
+@cache
+def sample(name: str) -> np.ndarray:
+    """Synthetic speech that comes with the project, `samples/NAME.wav`: int16 samples, read-only."""
+    with wave.open(str(Path(__file__).resolve().parents[2] / "samples" / f"{name}.wav")) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
 def corpus(name: str) -> list[np.ndarray]:
     """All recordings of a corpus in its manifest's order."""
     return [samples(name, entry["audio"]) for entry in manifest(name)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.speech.recognition import Chunk, Hypothesis
+from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
 from stream_server.units import FRAME_SAMPLES
 from tests.support.audio import markers
 
@@ -35,9 +35,20 @@ def half_words(number: int) -> str:
     return f"{word}@@" if number % 2 == 0 else f"z{word}"
 
 
+SECOND = 0x3000
+"""Added to a character by the second pass, so that one sees which pass a text is of."""
+
+
+def han_again(number: int) -> str:
+    """As the second pass writes it."""
+    return chr(ord(han(number)) + SECOND)
+
+
 @dataclass
 class _Stream:
     window: Window
+    audio: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    kept_from: int = 0
     sequence: int = 0
     received: int = 0
     given_up_to: int = 0
@@ -50,7 +61,7 @@ class ScriptedEngine:
     """Answers one session's chunks. `fail_on(generation, sequence)` says which chunks it fails on.
 
     As many tokens as there are hotwords stay undecided, and are other ones until they are decided. It cannot spell
-    words with a "+".
+    words with a "+". What a chunk that closes a segment is to be told of it later is put into `second_passes`.
     """
 
     def __init__(self, spell: Callable[[int], str] = han,
@@ -61,6 +72,7 @@ class ScriptedEngine:
         self.samples = 0
         self.streams: dict[int, _Stream] = {}
         self.newest = -1
+        self.second_passes: list[SecondPass] = []
 
     def answer(self, chunk: Chunk) -> Hypothesis:
         stream = self._stream(chunk)
@@ -73,6 +85,7 @@ class ScriptedEngine:
         stream.received += len(chunk.samples)
         stream.sequence += 1
         up_to = stream.received if chunk.last else stream.received - chunk.window.look_ahead * FRAME_SAMPLES
+        self._hear_again(stream, chunk)
         given = [(index, number) for index, number in stream.waiting if index < up_to]
         stream.waiting = stream.waiting[len(given) :]
         settled, unspelt = [], None
@@ -95,6 +108,24 @@ class ScriptedEngine:
     def forget_everything(self) -> None:
         """The engine died, and another took its place."""
         self.streams.clear()
+        self.second_passes.clear()
+
+    def _hear_again(self, stream: _Stream, chunk: Chunk) -> None:
+        """The second pass hears the same markers, each around its sample."""
+        if chunk.keep_from is None:
+            assert chunk.closed is None, "what is heard again has to be kept"
+            return
+        assert chunk.keep_from >= stream.kept_from, "what was let go of is wanted again"
+        stream.kept_from = chunk.keep_from
+        stream.audio = np.concatenate([stream.audio, chunk.samples])
+        if chunk.closed is None:
+            return
+        begin, end = chunk.closed
+        assert chunk.keep_from <= begin < end <= len(stream.audio)
+        heard = [(begin + index, number) for index, number in markers(stream.audio[begin:end])]
+        spans = [Span(max(index - 50, 0), index + 50) for index, _ in heard]
+        pieces = [han_again(number) for _, number in heard]
+        self.second_passes.append(SecondPass(chunk.generation, chunk.sequence, pieces, spans, [90] * len(pieces)))
 
     def _stream(self, chunk: Chunk) -> _Stream:
         assert chunk.samples.dtype == np.int16

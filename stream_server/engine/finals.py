@@ -1,0 +1,257 @@
+"""The final lane: closed segments on their way through the second pass, in batches of like lengths, piece by piece."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_server.audio.ring import Ring
+from stream_server.engine.runner import Heard, SecondRunner, Segment
+from stream_server.engine.statistics import Statistics
+from stream_server.engine.stream import Stream, TenantKey
+from stream_server.speech.hotwords import HotwordList
+from stream_server.speech.recognition import SecondPass, Span
+from stream_server.units import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+LONGEST_KEPT_S = 80
+"""Audio of a stream that is kept: the longest segment (60 s), what comes before and behind it, and a hop."""
+
+PIECE_S = 0.02
+"""A worker leaves a pass for live work after so long, at the next place where it can be left."""
+
+PADDING = 0.2
+"""Part of a batch that may be padding behind its shorter segments."""
+
+MOST_PASSES = 4
+"""Passes under way: a short segment may overtake a long one, but each that was begun holds memory."""
+
+STRETCH = 0.1
+"""Seconds of waiting that a second of audio bears: a pass is due sooner the shorter it is, and the longer it waits."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A closed segment. `begin`: its first sample within its stream. Times are seconds of the engine's clock: when it
+    is `due`, and when nobody waits for it any more. `wanted` becomes false where its session goes away."""
+
+    tenant: TenantKey
+    generation: int
+    sequence: int
+    begin: int
+    segment: Segment
+    due: float
+    too_late: float
+    wanted: bool = True
+
+    @property
+    def length(self) -> int:
+        return len(self.segment.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceOutcome:
+    """What a piece of a pass came to: `heard` where it was the last one, neither where it was not."""
+
+    seconds: float
+    heard: list[Heard] | None = None
+    failed: bool = False
+
+
+class Pass:
+    """A batch on its way through the second model; begun in the piece that first runs it."""
+
+    def __init__(self, second: SecondRunner, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.running = False
+        self._work: Generator[None, None, list[Heard]] = second.hear([job.segment for job in jobs])
+
+    @property
+    def due(self) -> float:
+        return min(job.due for job in self.jobs)
+
+    def hopeless(self, now: float) -> bool:
+        """Nobody waits for any of it."""
+        return all(not job.wanted or job.too_late <= now for job in self.jobs)
+
+    def run(self, _: object = None, clock: Callable[[], float] = time.monotonic) -> PieceOutcome:
+        """The next piece. Raises nothing; belongs to the thread that runs it."""
+        began = clock()
+        try:
+            while True:
+                next(self._work)
+                if clock() - began >= PIECE_S:
+                    return PieceOutcome(clock() - began)
+        except StopIteration as end:
+            if len(end.value) == len(self.jobs):
+                return PieceOutcome(clock() - began, end.value)
+            log.error("the second pass gave %d results for %d segments", len(end.value), len(self.jobs))
+        except Exception:
+            log.exception("a second pass of %d segments failed", len(self.jobs))
+        return PieceOutcome(clock() - began, failed=True)
+
+    def abandoned(self) -> PieceOutcome:
+        """The outcome of a piece that ended abnormally."""
+        return PieceOutcome(0.0, failed=True)
+
+    def close(self) -> None:
+        """Lets go of what the pass holds."""
+        self._work.close()
+
+
+class Finals:
+    """Jobs in, SecondPasses out by `say`; every job is answered once, save those that are forgotten.
+
+    The engine's thread calls all of this; only `Pass.run` is any worker's. Among what waits, the earliest due goes
+    first: a batch that is under way, or a new one of that job and others of like length.
+    """
+
+    def __init__(self, second: SecondRunner, statistics: Statistics, say: Callable[[TenantKey, SecondPass], None], *,
+                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1) -> None:
+        """`patience_s`: how long a session waits; `most_samples`: of a batch, padding included, unless it is one
+        segment; `most_running`: pieces that may run at once."""
+        self._second = second
+        self._statistics = statistics
+        self._say = say
+        self._patience_s = patience_s
+        self._most_waiting = most_waiting
+        self._most_samples = most_samples
+        self._most_running = most_running
+        self._waiting: dict[Job, None] = {}
+        self._passes: list[Pass] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether `begin` may have work."""
+        running = sum(each.running for each in self._passes)
+        return running < self._most_running and (bool(self._waiting) or running < len(self._passes))
+
+    @property
+    def waiting(self) -> int:
+        """Segments that have not been answered."""
+        return len(self._waiting) + sum(len(each.jobs) for each in self._passes)
+
+    def keep(self, stream: Stream, samples: np.ndarray, keep_from: int | None) -> None:
+        """A stream's next samples, as long as somebody may want them."""
+        if keep_from is None or (stream.audio is None and stream.next_sequence):
+            stream.audio = None
+            return
+        if stream.audio is None:
+            stream.audio = Ring(LONGEST_KEPT_S * SAMPLE_RATE)
+        stream.audio.forget(keep_from)
+        if len(samples) > stream.audio.room:
+            log.warning("stream %d of session %s keeps too much audio: no second pass", stream.generation,
+                        stream.tenant[1])
+            stream.audio = None
+            return
+        stream.audio.append(samples)
+        stream.audio.forget(keep_from)
+
+    def add(self, stream: Stream, sequence: int, closed: Span, arrived: float,
+            hotwords: HotwordList | None = None) -> None:
+        """A segment was closed by the chunk `sequence` of the stream, which arrived at `arrived`."""
+        problem = self._problem(stream, closed)
+        if problem is not None:
+            self._statistics.second_passes_refused += 1
+            self._say(stream.tenant, SecondPass(stream.generation, sequence, error=problem))
+            return
+        samples = stream.audio.read(*closed)
+        due = arrived + STRETCH * len(samples) / SAMPLE_RATE
+        self._waiting[Job(stream.tenant, stream.generation, sequence, closed.begin, Segment(samples, hotwords), due,
+                          arrived + self._patience_s)] = None
+
+    def forget(self, tenant: TenantKey) -> None:
+        """Nobody wants anything of a session any more."""
+        for job in [job for job in self._waiting if job.tenant == tenant]:
+            del self._waiting[job]
+        for each in self._passes:
+            for job in each.jobs:
+                job.wanted = job.wanted and job.tenant != tenant
+
+    def begin(self, now: float) -> Pass | None:
+        """The pass of which a piece is to run now; None where there is none."""
+        self._drop_late(now)
+        if not self.ready:
+            return None
+        idle = [each for each in self._passes if not each.running]
+        first = min(self._waiting, key=lambda job: job.due, default=None)
+        chosen = min(idle, key=lambda each: each.due, default=None)
+        if first is not None and (chosen is None or (first.due < chosen.due and len(self._passes) < MOST_PASSES)):
+            chosen = Pass(self._second, self._batch(first))
+            self._passes.append(chosen)
+        chosen.running = True
+        return chosen
+
+    def finish(self, done: Pass, outcome: PieceOutcome) -> None:
+        """What a piece came to. A batch that failed is heard again in halves, down to the segment at fault."""
+        done.running = False
+        self._statistics.second_pass_seconds += outcome.seconds
+        if outcome.failed:
+            self._passes.remove(done)
+            self._salvage(done.jobs)
+        elif outcome.heard is not None:
+            self._passes.remove(done)
+            for job, heard in zip(done.jobs, outcome.heard, strict=True):
+                self._answer(job, heard)
+
+    def _problem(self, stream: Stream, closed: Span) -> str | None:
+        if stream.audio is None or not stream.audio.start <= closed.begin < closed.end <= stream.audio.end:
+            return "the audio of the segment was not kept"
+        if len(self._waiting) >= self._most_waiting:
+            return "too many segments wait for the second pass"
+        return None
+
+    def _batch(self, first: Job) -> list[Job]:
+        """The job and others of like length, the earliest due first; they leave the queue."""
+        batch, longest, total = [], 0, 0
+        for job in sorted(self._waiting, key=lambda job: job.due):
+            length = max(longest, job.length)
+            padded = length * (len(batch) + 1)
+            fits = padded <= self._most_samples and total + job.length >= (1 - PADDING) * padded
+            if job is first or fits:
+                batch.append(job)
+                longest, total = length, total + job.length
+            if len(batch) >= self._second.max_batch:
+                break
+        for job in batch:
+            del self._waiting[job]
+        return batch
+
+    def _drop_late(self, now: float) -> None:
+        late = [job for job in self._waiting if job.too_late <= now]
+        for job in late:
+            del self._waiting[job]
+        for each in [each for each in self._passes if not each.running and each.hopeless(now)]:
+            self._passes.remove(each)
+            each.close()
+            late += [job for job in each.jobs if job.wanted]
+        for job in late:
+            self._statistics.second_passes_late += 1
+            self._say(job.tenant, SecondPass(job.generation, job.sequence, error="the second pass came too late"))
+
+    def _salvage(self, jobs: list[Job]) -> None:
+        if len(jobs) == 1:
+            self._answer(jobs[0], Heard(error="the second pass failed on this segment"))
+            return
+        # A device short of memory has enough for fewer; it will not have more the next time.
+        longest = max(job.length for job in jobs)
+        self._most_samples = min(self._most_samples, max(longest * len(jobs) // 2, SAMPLE_RATE))
+        middle = len(jobs) // 2
+        self._passes += [Pass(self._second, half) for half in (jobs[:middle], jobs[middle:])]
+
+    def _answer(self, job: Job, heard: Heard) -> None:
+        if not job.wanted:
+            self._statistics.stale_results += 1
+            return
+        if heard.error is None:
+            self._statistics.second_passes += 1
+        else:
+            self._statistics.second_passes_failed += 1
+        spans = [Span(job.begin + begin, job.begin + end) for begin, end in heard.spans]
+        self._say(job.tenant, SecondPass(job.generation, job.sequence, heard.pieces, spans, heard.confidences,
+                                         heard.error))

@@ -1,0 +1,93 @@
+"""The second pass in int8: near to fp32, and each row its own."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from stream_server.models.offline import OfflineParaformer, segments_of
+from stream_server.models.offline_architecture import SEACO_LARGE, OfflineArchitecture
+from stream_server.models.offline_checkpoint import random_offline_model
+from stream_server.models.pieces import finished
+from tests.models.conftest import SMALL
+from tests.models.test_quantised import can_int8
+from tests.support.recordings import sample
+
+pytestmark = pytest.mark.skipif(not can_int8(), reason="int8 needs its kernels, and an x86 CPU with AVX2")
+
+SEACO: OfflineArchitecture = dataclasses.replace(SEACO_LARGE, base=SMALL)
+
+
+@pytest.fixture(scope="module")
+def exact() -> OfflineParaformer:
+    return random_offline_model(SEACO).network
+
+
+@pytest.fixture(scope="module")
+def int8(exact: OfflineParaformer) -> OfflineParaformer:
+    network = copy.deepcopy(exact)
+    network.quantise()
+    return network
+
+
+@pytest.fixture(scope="module")
+def segments() -> list[np.ndarray]:
+    speech = sample("meeting")
+    return [speech[begin : begin + round(16_000 * seconds)]
+            for begin, seconds in ((0, 1.9), (9_000, 2.9), (30_000, 0.4), (20_000, 2.1))]
+
+
+def far(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@torch.inference_mode()
+def test_the_encoder_is_near_and_a_row_is_the_same_to_the_bit_beside_any_neighbours(
+        exact: OfflineParaformer, int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
+    together, wanted = int8.hear(segments_of(segments)), exact.hear(segments_of(segments))
+    assert 0 < far(together.encoded, wanted.encoded) < 0.02
+    for row, samples in enumerate(segments):
+        alone = int8.hear(segments_of([samples]))
+        frames = alone.encoded.shape[1]
+        assert torch.equal(together.encoded[row, :frames], alone.encoded[0])
+        assert not together.encoded[row, frames:].any()
+    assert torch.equal(int8.hear(segments_of(segments[::-1])).encoded[-1], together.encoded[0])
+
+
+@torch.inference_mode()
+def test_the_decoders_are_near(exact: OfflineParaformer, int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
+    heard = exact.hear(segments_of(segments))
+    count = int(heard.tokens.count.max())
+    spoken = torch.arange(count) < heard.tokens.count[:, None]
+    embeddings = heard.tokens.embeddings[:, :count]
+    # The made-up weights of the second look sharply, so that roundings grow.
+    for name, most in (("decoder", 0.02), ("seaco_decoder", 0.08)):
+        hidden = [finished(getattr(network, name).whole(embeddings, spoken, heard.encoded, heard.inside))[spoken]
+                  for network in (int8, exact)]
+        assert 0 < far(*hidden) < most
+    hidden = torch.randn(9, 512, generator=torch.Generator().manual_seed(0))
+    assert 0 < far(int8.decoder.output_layer(hidden), exact.decoder.output_layer(hidden)) < 0.02
+
+
+def test_what_is_said_is_the_rows_own_and_nearly_that_of_fp32(
+        exact: OfflineParaformer, int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
+    words = [int8.encode_words([[5, 6], [77]]), None, None, int8.encode_words([[9]] * 60)]
+    together = int8.recognise(segments, words)
+    for row, (samples, word) in enumerate(zip(segments, words, strict=True)):
+        (alone,) = int8.recognise([samples], [word])
+        assert alone.error is None and (alone.ids, alone.times) == (together[row].ids, together[row].times)
+    wanted = exact.recognise(segments, words)
+    same = [ours == theirs for one, other in zip(together, wanted, strict=True)
+            for ours, theirs in zip(one.ids, other.ids, strict=False)]
+    assert len(same) > 10 and np.mean(same) > 0.8
+
+
+def test_a_model_without_hotwords_too(segments: list[np.ndarray]) -> None:
+    architecture = dataclasses.replace(SEACO, bias=None, onsets=None)
+    model = random_offline_model(architecture, torch.int8)
+    (result,) = model.network.recognise(segments[:1])
+    assert result.error is None and model.network.dtype == torch.float32 and len(result.ids) > 2
