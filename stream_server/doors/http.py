@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 from asyncio import BaseTransport
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream_server import __version__
@@ -53,8 +53,8 @@ class Health:
         return None
 
 
-def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlette:
-    """The HTTP application of a door."""
+def create_http(health: Health, render_metrics: Callable[[], bytes], more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The HTTP application of a door; `more`: what is served beside health and metrics."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -80,6 +80,7 @@ def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlett
         Route("/health/ready", ready),
         Route("/metrics", metrics),
         Route("/", page),
+        *more,
     ])
 
 
