@@ -46,14 +46,14 @@ class WebRtc:
 
         Raises ClientError where the offer cannot be answered, Overloaded where no more are taken now.
         """
+        # The first offer loads aiortc, which takes seconds: in a thread, for the sake of those who are speaking.
+        await asyncio.to_thread(importlib.import_module, "aiortc")
         if self.draining:
             raise Overloaded("the server is ending: it takes no new connections")
         connecting = sum(not connection.connected for connection in self._connections.values())
         if connecting >= self.settings.most_connecting:
             raise Overloaded(f"{connecting} connections are being made already", retry_after_s=2)
         _check(offer)
-        # The first offer loads aiortc, which takes a second: in a thread, for the sake of those who are speaking.
-        await asyncio.to_thread(importlib.import_module, "aiortc")
         # Unguessable: whoever knows it can end the connection.
         name = secrets.token_urlsafe(16)
         connection = _Connection(peer, self.settings, self._limits, self._observer)
@@ -90,8 +90,8 @@ class WebRtc:
         except Exception:
             log.exception("connection of %s failed", connection.peer)
         finally:
-            del self._connections[name]
             await connection.close()
+            del self._connections[name]
 
 
 class _Connection:

@@ -89,13 +89,13 @@ class Speaker:
         self.connection = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
         self.channel = self.connection.createDataChannel("captions")
         self._http = http
-        self._track = track
+        self.track = track
         self._packets = packets
         self._joiner = Joiner(1 << 20)
         self._news = asyncio.Event()
 
     async def connect(self, **start: object) -> None:
-        sender = self.connection.addTrack(self._track)
+        sender = self.connection.addTrack(self.track)
         self.channel.on("open", lambda: self.channel.send(json.dumps({"type": "start", **start})))
         self.channel.on("message", self._hear)
         self.channel.on("close", self.closed.set)
@@ -118,9 +118,9 @@ class Speaker:
         await self.connect(**start)
         try:
             await self.until(lambda: bool(self.heard.of("ready") or self.heard.of("error")))
-            self._track.held.set()
+            self.track.held.set()
             async with asyncio.timeout(PATIENCE_S):
-                await self._track.spoken.wait()
+                await self.track.spoken.wait()
             self.channel.send(json.dumps({"type": "stop"}))
             await self.until(lambda: bool(self.heard.of("closing")))
         finally:
