@@ -46,8 +46,7 @@ class WebRtc:
 
         Raises ClientError where the offer cannot be answered, Overloaded where no more are taken now.
         """
-        # The first offer loads aiortc, which takes seconds: in a thread, for the sake of those who are speaking.
-        await asyncio.to_thread(importlib.import_module, "aiortc")
+        await self.load()
         if self.draining:
             raise Overloaded("the server is ending: it takes no new connections")
         connecting = sum(not connection.connected for connection in self._connections.values())
@@ -65,6 +64,10 @@ class WebRtc:
             connection.end()
             await asyncio.gather(task, return_exceptions=True)
             raise
+
+    async def load(self) -> None:
+        """Loads aiortc, for whom somebody asks: seconds the first time, in a thread for the sake of those who speak."""
+        await asyncio.to_thread(importlib.import_module, "aiortc")
 
     def end(self, name: str) -> bool:
         """Ends a connection; False where there is none of this name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -33,11 +34,13 @@ def routes(webrtc: WebRtc, neighbours: Neighbours) -> list[Route]:
     """What is served under PATH. Errors are JSON like the native protocol's."""
 
     async def about(_: Request) -> Response:
+        # Who asks this makes an offer soon: aiortc is loaded meanwhile.
         settings = webrtc.settings
         server = {"username": settings.turn_username, "credential": settings.turn_credential}
         return JSONResponse({"offered": settings.offered == "on",
                              "ice_servers": [{"urls": url, **(server if url.startswith("turn") else {})}
-                                             for url in settings.ice_servers]}, headers={"Cache-Control": "no-store"})
+                                             for url in settings.ice_servers]}, headers={"Cache-Control": "no-store"},
+                            background=BackgroundTask(webrtc.load) if settings.offered == "on" else None)
 
     async def offer(request: Request) -> Response:
         try:
