@@ -71,6 +71,10 @@ export async function connect(stream, wishes, {onMessage, onClose}) {
 async function offer(connection) {
   await connection.setLocalDescription();
   await gathered(connection);
+  if (!connection.localDescription.sdp.includes("a=candidate:")) {
+    connection.close();
+    throw new NoWay("why-timeout");
+  }
   const answer = await fetch(PATH, {
     method: "POST", headers: {"Content-Type": "application/sdp"}, body: connection.localDescription.sdp,
     signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
