@@ -198,6 +198,9 @@ class ChannelLink:
                                                  value=error.value, allowed=error.allowed)).decode())
 
     def _send(self, text: str) -> None:
+        if self._channel.readyState != "open":
+            self.lose()
+            return
         for piece in split(text):
             self._channel.send(piece)
 

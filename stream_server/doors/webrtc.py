@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.2
 """How often it is looked whether silence has to be put in, and whether a packet that is missing is waited for still."""
 
+MOST_PACKETS = 200
+"""Packets of a tick that are decoded: twenty times as many as sound at its pace has. More are let fall."""
+
 
 class WebRtc:
     """All WebRTC connections of a door."""
@@ -115,6 +118,7 @@ class _Connection:
         self._changed = asyncio.Event()
         self._over = False
         self._tick: asyncio.TimerHandle | None = None
+        self._packets = 0
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(settings),
                                                               bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._connection.on("datachannel", self._open)
@@ -188,10 +192,12 @@ class _Connection:
             self.end()
 
     def _receive(self, source: int, packet: Packet) -> None:
-        if self._link is not None:
+        self._packets += 1
+        if self._link is not None and self._packets <= MOST_PACKETS:
             self._hand_over(self._sound.receive(source, packet, self._loop.time()))
 
     def _look(self) -> None:
+        self._packets = 0
         if not self._over:
             self._hand_over(self._sound.take(self._loop.time()))
             self._tick = self._loop.call_later(TICK_S, self._look)

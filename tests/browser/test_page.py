@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -17,6 +20,8 @@ from tests.doors.conversations import native
 from tests.doors.test_webrtc import recording
 from tests.support.server import Server
 from tests.support.speaker import request
+
+TOP = Path(__file__).parents[2]
 
 
 def by_socket(server: Server, name: str) -> str:
@@ -157,3 +162,32 @@ def sessions(server: Server, count: int) -> Iterator[None]:
             if json.loads(client.recv())["type"] == "error":
                 break
         yield
+
+
+def test_the_readmes_script_works_as_it_stands(server: Server, browse: Browse, microphone: str, expected: str,
+                                               tmp_path: Path) -> None:
+    script = re.search(r"```html\n(.*?)```", (TOP / "README.md").read_text("utf-8"), re.DOTALL)[1]
+    own = script.replace("ws://127.0.0.1:10095", server.url)
+    assert own != script
+    (tmp_path / "mine.html").write_text('<meta charset="utf-8"><link rel="icon" href="data:,">' + own, "utf-8")
+    with serving(tmp_path) as address, browse(f"{address}/mine.html", *FAKE_DEVICE, *ALLOWED, microphone) as page:
+        page.click("#speak")
+        page.locator("#text").filter(has_text=expected).wait_for()
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """The address of a plain web server."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=directory)) as web:
+        thread = Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{web.server_port}"
+        finally:
+            web.shutdown()
+            thread.join()

@@ -20,6 +20,7 @@ class MemoryChannel:
     """What the link uses of an RTCDataChannel; what is sent waits until `drain`."""
 
     bufferedAmountLowThreshold = 0
+    readyState = "open"
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -146,6 +147,13 @@ async def test_what_waits_is_told_that_the_client_is_gone() -> None:
     assert client.link.lost.done()
     await client.link.close(1000, "")
     assert not client.link.send_now("{}")
+
+
+async def test_a_channel_that_is_closing_takes_nothing_more() -> None:
+    client = Client()
+    client.channel.readyState = "closing"
+    client.link.send_now("{}")
+    assert client.channel.sent == [] and client.link.lost.done()
 
 
 async def test_goodbye_is_a_message_and_waits_for_the_client_to_go() -> None:
