@@ -57,8 +57,13 @@ function finish(trouble) {
 
 function wishes() {
   const window = settings.get("window");
-  return {end_silence_ms: Number(settings.get("silence")),
+  const words = hotwords();
+  return {end_silence_ms: Number(settings.get("silence")), ...(words.length ? {hotwords: words} : {}),
     ...(window && windows.some(each => each.join() === window) ? {chunk_size: window.split(",").map(Number)} : {})};
+}
+
+function hotwords() {
+  return settings.get("hotwords").split("\n").map(word => word.trim()).filter(Boolean);
 }
 
 function hear(message) {
@@ -192,6 +197,13 @@ function bind() {
     if (settings.get(id) !== undefined) find(id).value = settings.get(id);
     find(id).oninput = () => { settings.set(id, find(id).value); showWindows(); };
   }
+  find("hotwords").value = settings.get("hotwords");
+  // When the list is left, not at every key: half a word is not meant.
+  find("hotwords").onchange = () => {
+    settings.set("hotwords", find("hotwords").value);
+    note(null);
+    session?.sendHotwords(hotwords());
+  };
   for (const id of ["echoCancellation", "noiseSuppression", "autoGainControl", "times"]) {
     find(id).checked = settings.get(id);
     find(id).onchange = () => { settings.set(id, find(id).checked); showAll(); };

@@ -1,6 +1,7 @@
 // Sound by WebRTC: one offer over HTTP, a track of Opus, and a data channel with the native protocol's messages.
 
 const PATH = "/v1/webrtc";
+const LONGEST_PIECE = 16000;
 const ANSWER_WITHIN_MS = 8000;
 const CONNECT_WITHIN_MS = 6000;
 const GATHER_WITHIN_MS = 1500;
@@ -54,15 +55,17 @@ export async function connect(stream, wishes, {onMessage, onClose}) {
   connection.onconnectionstatechange = () => {
     if (["failed", "closed"].includes(connection.connectionState)) close();
   };
-  channel.send(JSON.stringify({type: "start", ...wishes}));
+  for (const piece of split(JSON.stringify({type: "start", ...wishes}))) channel.send(piece);
   state.begunAt = performance.now();
   return {
     name: "WebRTC",
     get begunAt() { return state.begunAt; },
+    send(message) {
+      if (channel.readyState !== "open") return;
+      for (const piece of split(JSON.stringify(message))) channel.send(piece);
+    },
     stop() {
-      setTimeout(() => {
-        if (channel.readyState === "open") channel.send(JSON.stringify({type: "stop"}));
-      }, LAST_WORDS_MS);
+      setTimeout(() => this.send({type: "stop"}), LAST_WORDS_MS);
     },
     close,
   };
@@ -111,7 +114,13 @@ function opened(connection, channel) {
   });
 }
 
-// Long messages come in pieces: "+…" more follows, ".…" the last.
+// Long messages go and come in pieces: "+…" more follows, ".…" the last.
+export function split(text) {
+  const pieces = [];
+  for (let start = 0; start < text.length; start += LONGEST_PIECE) pieces.push(text.slice(start, start + LONGEST_PIECE));
+  return pieces.length < 2 ? [text] : pieces.map((piece, place) => (place < pieces.length - 1 ? "+" : ".") + piece);
+}
+
 export function joiner(take) {
   let begun = "";
   return piece => {

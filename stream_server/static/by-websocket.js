@@ -28,9 +28,12 @@ export async function connect(stream, wishes, {onMessage, onClose}) {
   return {
     name: "WebSocket",
     get begunAt() { return begunAt; },
+    send(message) {
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+    },
     stop() {
       sound.node.port.onmessage = null;
-      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({type: "stop"}));
+      this.send({type: "stop"});
     },
     close() { socket.close(); },
   };

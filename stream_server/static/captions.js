@@ -67,6 +67,7 @@ export class Captions {
     this.finals.push(final);
     change(line.firm, final.text);
     change(line.loose.firstChild, "");
+    mark(line.firm, final.hotwords ?? []);
     line.item.classList.add("final");
     const said = document.createElement("p");
     said.textContent = final.text;
@@ -108,6 +109,20 @@ export class Captions {
     this.following = true;
     this.follow();
   }
+}
+
+// Puts each of the words that a final line has into a <mark>.
+function mark(node, words) {
+  const all = words.filter(Boolean).sort((one, other) => other.length - one.length).map(word => RegExp.escape?.(word)
+    ?? word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  if (!all.length) return;
+  const parts = node.data.split(new RegExp(`(${all.join("|")})`, "i")).map((part, place) => {
+    if (place % 2 === 0) return part;
+    const marked = document.createElement("mark");
+    marked.textContent = part;
+    return marked;
+  });
+  node.replaceWith(...parts);
 }
 
 // Touches the page only where something is other than before.

@@ -15,8 +15,8 @@ export function render(format, finals, about = {}) {
       return "WEBVTT\n\n" + cues(finals).map(cue =>
         `${stamp(cue.start, ".")} --> ${stamp(cue.end, ".")}\n${escape(cue.text)}\n\n`).join("");
     case "json":
-      return JSON.stringify({...about, segments: finals.map(({text, start_ms, end_ms, reason, tokens}) =>
-        ({text, start_ms, end_ms, reason, tokens}))}, null, 2) + "\n";
+      return JSON.stringify({...about, segments: finals.map(({text, start_ms, end_ms, reason, tokens, hotwords}) =>
+        ({text, start_ms, end_ms, reason, tokens, hotwords}))}, null, 2) + "\n";
   }
 }
 

@@ -17,6 +17,7 @@ export class Session {
     this.trouble = null;
     this.over = false;
     this.patience = 0;
+    this.open = false;
   }
 
   async begin() {
@@ -47,15 +48,23 @@ export class Session {
 
   receive(message) {
     if (message.type === "ready") {
+      this.open = true;
       this.on.state("listening");
       if (this.source.play) this.source.play(() => this.stop());
     } else if (message.type === "error") {
       if (message.fatal || message.code === "idle_timeout") this.trouble = ofServer(message);
       else if (message.code === "audio_dropped") this.on.note("dropped");
       else if (message.code === "engine_failed") this.on.note("engine-failed");
+      else if (this.open && message.code === "bad_field") this.on.note("hotwords-refused", message);
       else if (message.code === "bad_field") { this.trouble = ofServer(message); this.link?.close(); }
+    } else if (message.type === "hotwords" && message.unspelt.length) {
+      this.on.note("hotwords-unspelt", {words: message.unspelt.join(", ")});
     }
     this.on.message(message);
+  }
+
+  sendHotwords(hotwords) {
+    if (this.open && !this.patience) this.link?.send({type: "hotwords", hotwords});
   }
 
   // Lets the server finish the last words.

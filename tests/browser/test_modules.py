@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stream_server.doors.pieces import LONGEST_PIECE, Joiner, split
 from tests.browser.conftest import Browse
 from tests.support.server import Server
 
@@ -100,8 +101,6 @@ def test_files_hold_what_was_said_whatever_it_was(page) -> None:
 
 
 def test_pieces_come_together_as_the_server_cuts_them(page) -> None:
-    from stream_server.doors.pieces import LONGEST_PIECE, split
-
     texts = ["{}", "{" + "字" * 2 * LONGEST_PIECE, '{"type": "ended"}']
     pieces = [piece for text in texts for piece in split(text)]
     assert page.evaluate("""async pieces => {
@@ -109,6 +108,19 @@ def test_pieces_come_together_as_the_server_cuts_them(page) -> None:
         pieces.forEach(take);
         return whole;
     }""", pieces) == texts
+    cut = page.evaluate("""async texts => {
+        const {split} = await import("/static/by-webrtc.js");
+        return texts.flatMap(split);
+    }""", texts)
+    joiner = Joiner(3 * LONGEST_PIECE)
+    assert [text for piece in cut if (text := joiner.receive(piece)) is not None] == texts
+
+
+def test_hotwords_that_a_line_has_are_marked_and_nothing_else_is_touched(captions) -> None:
+    captions.evaluate("""() => window.captions.final({segment: 0, text: "用 C++ <b> 写 c++", start_ms: 0, end_ms: 9,
+                         reason: "silence", tokens: [], hotwords: ["C++", "+"]})""")
+    assert captions.locator("mark").all_inner_texts() == ["C++", "c++"]
+    assert captions.inner_text("#segments li p") == "用 C++ <b> 写 c++"
 
 
 def test_everything_can_be_reached_and_is_named_for_those_who_do_not_see(captions) -> None:

@@ -73,8 +73,22 @@ def test_what_the_microphone_hears_stands_on_the_page_by_webrtc(server: Server, 
         assert not page.is_visible("#note") and not page.is_visible("#trouble")
         assert expected in page.text_content("#spoken"), "a screen reader is told finals"
         assert re.fullmatch(r"\d+\.\d s", page.inner_text("#delay"))
+        check_hotwords(page, expected)
         stop(page)
         check_files(page, expected)
+
+
+def check_hotwords(page, expected: str) -> None:
+    """Changed while speaking: the next line that has one shows it marked."""
+    page.click("#settings summary")
+    page.fill("#hotwords", f"{expected[3:5]}\n龘")
+    page.keyboard.press("Tab")
+    page.locator("#segments li.final mark").first.wait_for()
+    assert page.locator("#segments mark").first.inner_text() == expected[3:5]
+    assert "no characters for 龘" in page.inner_text("#note")
+    page.fill("#hotwords", "x" * 65)
+    page.keyboard.press("Tab")
+    page.locator("#note").filter(has_text="The hotwords were not taken").wait_for()
 
 
 def check_files(page, expected: str) -> None:
