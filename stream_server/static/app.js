@@ -107,13 +107,18 @@ function controls() {
 function complain(trouble) {
   shown = trouble;
   find("trouble").hidden = !trouble;
-  find("trouble").textContent = trouble ? text(trouble.key, trouble.values) : "";
+  find("trouble").textContent = trouble ? sentence(trouble.key, trouble.values) : "";
 }
 
 function note(key, values = {}) {
   noted = key && {key, values};
   find("note").hidden = !key;
-  find("note").textContent = key ? text(key, key === "fell-back" ? {why: text(values.key ?? "why-timeout", values.values)} : values) : "";
+  find("note").textContent = key ? sentence(key, values) : "";
+}
+
+// Where WebRTC did not connect, `values` are why: a key and values of their own.
+function sentence(key, values) {
+  return text(key, values.key ? {why: text(values.key, values.values)} : values);
 }
 
 function showLevel(level) {

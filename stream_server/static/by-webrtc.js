@@ -2,8 +2,8 @@
 
 const PATH = "/v1/webrtc";
 const LONGEST_PIECE = 16000;
-const ANSWER_WITHIN_MS = 8000;
-const CONNECT_WITHIN_MS = 6000;
+const ANSWER_WITHIN_MS = 15000;
+const CONNECT_WITHIN_MS = 10000;
 const GATHER_WITHIN_MS = 1500;
 // What was said when Stop was pressed is still on its way through the encoder.
 const LAST_WORDS_MS = 150;

@@ -2,7 +2,7 @@
 
 import {Trouble} from "./trouble.js";
 
-const CONNECT_WITHIN_MS = 8000;
+const CONNECT_WITHIN_MS = 15000;
 const RATE = 16000;
 
 export async function connect(stream, wishes, {onMessage, onClose}) {

@@ -39,8 +39,9 @@ export class Session {
       } catch (error) {
         // fetch raises a TypeError where there is no server at all.
         if (error instanceof TypeError) throw new Trouble("unreachable");
-        if (!(error instanceof webrtc.NoWay) && this.way === "webrtc") throw error;
-        this.on.note("fell-back", error);
+        const why = error instanceof webrtc.NoWay ? error : new webrtc.NoWay("why-browser");
+        if (this.way === "webrtc") throw new Trouble("no-webrtc", why);
+        this.on.note("fell-back", why);
       }
     }
     return await websocket.connect(this.source.stream, this.wishes, handlers);

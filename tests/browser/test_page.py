@@ -116,6 +116,10 @@ def test_without_udp_it_goes_by_websocket_and_says_so(server: Server, browse: Br
         assert page.inner_text("#by") == "WebSocket"
         assert "WebSocket" in page.inner_text("#note") and "UDP" in page.inner_text("#note")
         stop(page)
+        page.click("#settings summary")
+        page.select_option("#way", "webrtc")
+        page.click("#speak")
+        page.locator("#trouble").filter(has_text="WebRTC could not connect (no way for UDP was found)").wait_for()
 
 
 def test_without_a_microphone_it_says_so_and_plays_the_sample(server: Server, browse: Browse) -> None:
