@@ -82,7 +82,8 @@ class Heard:
 class Speaker:
     """One connection. `start` goes out when the channel opens, the sound after `ready`."""
 
-    def __init__(self, http: str, track: Recording, packets: Packets | None = None) -> None:
+    def __init__(self, http: str, track: Recording, packets: Packets | None = None,
+                 patience_s: float = PATIENCE_S) -> None:
         self.heard = Heard()
         self.location = ""
         self.closed = asyncio.Event()
@@ -91,6 +92,7 @@ class Speaker:
         self._http = http
         self.track = track
         self._packets = packets
+        self._patience_s = patience_s
         self._joiner = Joiner(1 << 20)
         self._news = asyncio.Event()
 
@@ -108,7 +110,7 @@ class Speaker:
             _shape(sender.transport, self._packets)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self._patience_s):
             while not holds():
                 self._news.clear()
                 await self._news.wait()
@@ -119,7 +121,7 @@ class Speaker:
         try:
             await self.until(lambda: bool(self.heard.of("ready") or self.heard.of("error")))
             self.track.held.set()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 await self.track.spoken.wait()
             self.channel.send(json.dumps({"type": "stop"}))
             await self.until(lambda: bool(self.heard.of("closing")))
