@@ -229,19 +229,30 @@ class _Door:
     async def run(self) -> None:
         from stream_server.dialects.funasr import FunasrDialect
         from stream_server.dialects.native import NativeDialect
+        from stream_server.dialects.track import TrackDialect
         from stream_server.doors.gathering import Gathering
         from stream_server.doors.http import Health
         from stream_server.doors.listener import Listener
+        from stream_server.doors.neighbours import Neighbours
         from stream_server.doors.reception import Reception
+        from stream_server.doors.webrtc import WebRtc
+        from stream_server.doors.whip import PATH as WEBRTC_PATH
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
         from stream_server.metrics import DoorMetrics
         from stream_server.speech import detectors
 
-        dialects = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
+        sockets_speak = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
-        self._reception = Reception(dialects, DoorMetrics(), self._settings.session, self._settings.limits,
+        metrics = DoorMetrics()
+        self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
+                                    self._settings.session, self._settings.limits,
                                     detectors.load(self._settings.vad_model), self._role.hotwords)
+        self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc,
+                              self._settings.limits, metrics)
+        self._neighbours = Neighbours(Path(self._role.runtime), self._role.name,
+                                      tuple(f"door-{number}" for number in range(self._settings.doors)),
+                                      self._webrtc.end)
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
@@ -251,16 +262,19 @@ class _Door:
         self._gathering = Gathering(self._settings.gather_ms / 1000, lambda: self._engines.descriptors)
         stop = self._stop_event()
         link = asyncio.create_task(self._engines.run())
-        server, sockets = self._make_server(list(dialects))
+        await self._neighbours.listen()
+        server, sockets = self._make_server(list(sockets_speak))
         await server.startup(sockets=[])
         protocol = partial(server.config.http_protocol_class, config=server.config, server_state=server.server_state,
                            app_state=server.lifespan.state)
         listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(server.main_loop())
         await stop.wait()
-        self._health.draining = sockets.draining = True
+        self._health.draining = sockets.draining = self._webrtc.draining = True
         listener.close()
         await self._reception.drain(self._settings.drain_s)
+        await self._webrtc.close()
+        self._neighbours.close()
         server.should_exit = True
         await ticks
         await server.shutdown()
@@ -269,6 +283,7 @@ class _Door:
     def _make_server(self, paths: list[str]):
         import uvicorn
 
+        from stream_server.doors import whip
         from stream_server.doors.http import PatientHttp, create_http
         from stream_server.doors.websocket import Sockets
         from stream_server.metrics import render
@@ -276,7 +291,8 @@ class _Door:
         limits = self._settings.limits
         sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes, self._gathering.heard)
         config = uvicorn.Config(
-            create_http(self._health, lambda: render(self._engines.statistics)),
+            create_http(self._health, lambda: render(self._engines.statistics),
+                        whip.routes(self._webrtc, self._neighbours)),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
             log_config=None, access_log=False, server_header=False,
             ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, timeout_graceful_shutdown=1,

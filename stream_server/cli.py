@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 EXIT_SETTINGS = 2
 ENVIRONMENT_PREFIX = "STREAM_SERVER_"
-LISTS = ("windows", "vad_model")
+LISTS = ("windows", "vad_model", "ice_servers")
 PATTERNS = {
     "windows": "0,HOP,LOOK_AHEAD in frames of 60 ms as 0,10,5, with the two look-backs or without: 0,10,5,4,1",
     "device": "auto, cpu, cuda or cuda:NUMBER",
+    "ice_servers": "stun:HOST:PORT, turn:HOST:PORT?transport=udp or =tcp, turns:HOST:PORT?transport=tcp",
 }
 """What people are told of the settings that have to match a regular expression."""
 

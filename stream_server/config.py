@@ -19,6 +19,8 @@ SAMPLE_RATES = (8_000, 48_000)
 
 VadKind = Literal["webrtc", "fsmn", "silero", "none"]
 WindowSpec = Annotated[str, Field(pattern=r"^0,\d{1,2},\d{1,2}(,\d,\d)?$")]
+IceServer = Annotated[
+    str, Field(pattern=r"^(stun:[^?:\s]+(:\d{1,5})?|turns?:[^?:\s]+(:\d{1,5})?(\?transport=(udp|tcp))?)$")]
 
 
 class Frozen(BaseModel):
@@ -58,6 +60,25 @@ class SessionLimits(Frozen):
                                    description="how long a final may wait for its second pass; then the first pass's "
                                                "text stands")
     write_timeout_s: float = Field(30.0, gt=0, description="time that a client may refuse to read; then it is closed")
+
+
+class WebRtcSettings(Frozen):
+    """How browsers and others connect by WebRTC."""
+
+    offered: Literal["on", "off"] = Field("on", description="whether audio is taken over WebRTC, on UDP ports that the "
+                                                            "system chooses")
+    ice_servers: tuple[IceServer, ...] = Field((), max_length=8,
+                                               description="STUN and TURN servers for both sides: stun:HOST:PORT, "
+                                                           "turn:HOST:PORT?transport=udp, turns:HOST:PORT; none is "
+                                                           "asked unless set")
+    turn_username: str | None = Field(None, max_length=256,
+                                      description="user at the TURN servers; everyone who opens the page is told it")
+    turn_credential: str | None = Field(None, max_length=256, description="that user's password; told likewise")
+    connect_timeout_s: float = Field(20.0, gt=0, le=300,
+                                     description="time from an answered offer to an open data channel; then it is "
+                                                 "given up")
+    most_connecting: int = Field(16, ge=1, le=4096, description="offers of a door answered and not connected yet; more "
+                                                                "are refused")
 
 
 class ServeSettings(Frozen):
@@ -103,6 +124,7 @@ class ServeSettings(Frozen):
                                                                     description="least severe message that is logged")
     session: SessionDefaults = SessionDefaults()
     limits: SessionLimits = SessionLimits()
+    webrtc: WebRtcSettings = WebRtcSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> ServeSettings:
@@ -110,4 +132,7 @@ class ServeSettings(Frozen):
             raise ValueError("certfile and keyfile go together: give both or neither")
         if self.certfile is not None and self.tls == "auto":
             raise ValueError("tls auto makes its own certificate: leave certfile and keyfile out, or tls off")
+        if any(url.startswith("turn") for url in self.webrtc.ice_servers) and \
+                None in (self.webrtc.turn_username, self.webrtc.turn_credential):
+            raise ValueError("a TURN server needs webrtc-turn-username and webrtc-turn-credential")
         return self

@@ -1,19 +1,20 @@
-"""The plain HTTP side of the port: health, metrics, and a page that says what this is."""
+"""The plain HTTP side of the port: health, metrics, the captions page for people, and for programs
+what this is."""
 
 from __future__ import annotations
 
-import html
 from asyncio import BaseTransport
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream_server import __version__
+from stream_server.doors.pages import Pages
 from stream_server.engine.wire import EngineInfo
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -53,8 +54,10 @@ class Health:
         return None
 
 
-def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlette:
-    """The HTTP application of a door."""
+def create_http(health: Health, render_metrics: Callable[[], bytes], more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The HTTP application of a door; `more`: what is served beside health and metrics."""
+
+    pages = Pages()
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -70,16 +73,20 @@ def create_http(health: Health, render_metrics: Callable[[], bytes]) -> Starlett
         return Response(await run_in_threadpool(render_metrics), media_type=METRICS_TYPE)
 
     async def page(request: Request) -> Response:
-        text = _page(request, health)
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(_PAGE.format(text=html.escape(text)))
-        return PlainTextResponse(text)
+            answer = pages.answer(request, "index.html")
+        else:
+            answer = PlainTextResponse(_page(request, health))
+        answer.headers["Vary"] = "Accept"
+        return answer
 
     return Starlette(routes=[
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
         Route("/", page),
+        *pages.routes,
+        *more,
     ])
 
 
@@ -110,13 +117,10 @@ def _page(request: Request, health: Health) -> str:
         f"WebSockets\n"
         f"  {address}/             what FunASR's clients speak (subprotocol binary or none)\n"
         f"  {address}/v1/stream    the server's own dialect: JSON messages, binary audio\n\n"
+        f"Browsers\n"
+        f"  {request.url.scheme}://{request.url.netloc}/    a page with live captions\n\n"
         f"HTTP\n"
+        f"  /v1/webrtc             offers of WebRTC: POST application/sdp\n"
         f"  /health/live /health/ready /metrics\n\n"
         f"Try: stream-client file RECORDING.wav --url {address}/v1/stream\n"
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>stream-server</title>
-<body><pre>{text}</pre></body></html>
-"""

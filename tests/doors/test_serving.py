@@ -53,7 +53,7 @@ def test_the_page_says_what_this_is_to_people_and_to_programs(server: Server) ->
     assert f"{server.url}/v1/stream" in body
     status, kind, body = get(f"{server.http}/", accept="text/html,*/*")
     assert (status, kind) == (200, "text/html; charset=utf-8")
-    assert "/v1/stream" in body
+    assert "/static/app.js" in body
     assert get(f"{server.http}/nowhere")[0] == 404
 
 

@@ -21,6 +21,7 @@ def loaded_after(statements: str) -> set[str]:
     "import stream_server",
     "import stream_server.cli, stream_server.supervisor",
     "import stream_server.app, stream_server.metrics, stream_server.doors.http, stream_server.doors.reception, "
+    "stream_server.doors.whip, stream_server.doors.webrtc, stream_server.audio.opus, stream_server.audio.rtp, "
     "stream_server.doors.websocket, stream_server.engine.client, stream_server.dialects.funasr",
     "import stream_server.speech.fsmn.detector, stream_server.speech.fsmn.segmenter",
 ], ids=["package", "supervisor", "door", "detector"])

@@ -1,0 +1,209 @@
+"""A WebRTC connection as the driver sees it: messages by a data channel, audio by a track."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from stream_server.audio.jitter import WAIT_S
+from stream_server.audio.opus import OPUS_RATE
+from stream_server.audio.rtp import Sound
+from stream_server.doors.link import LinkLost
+from stream_server.doors.pieces import Joiner, split
+from stream_server.errors import ClientError
+from stream_server.session.messages import Error
+
+log = logging.getLogger(__name__)
+
+UNSENT_BYTES = 16 << 10
+"""Bytes that may wait to be sent: beyond, a slow client gets fewer partials."""
+
+MOST_TEXTS = 64
+"""Messages of a client that may wait; a data channel cannot be read more slowly, so that more end the connection."""
+
+PIECE = OPUS_RATE // 5
+"""Samples of silence given to the driver at once."""
+
+CLOSE_TIMEOUT_S = 2.0
+
+
+class ChannelLink:
+    """Fed by the connection with what arrives; `lost` is done once the channel or what is under it has ended."""
+
+    def __init__(self, channel, peer: str, *, most_audio_s: float, longest_text: int,
+                 failed: Callable[[str], None], abort: Callable[[], None]) -> None:
+        """`channel`: an open RTCDataChannel; `failed` is told the codes of errors that the link tells its client."""
+        self.peer = peer
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel = channel
+        self._most_audio = round(most_audio_s * OPUS_RATE)
+        self._joiner = Joiner(longest_text)
+        self._failed = failed
+        self._abort = abort
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[str | bytes | int] = deque()
+        self._texts = 0
+        self._audio = 0
+        self._dropping = False
+        self._started = False
+        self._arrived = asyncio.Event()
+        self._receiving = False
+        self._take: Callable[[bytes], bool] | None = None
+        self._low = asyncio.Event()
+        channel.bufferedAmountLowThreshold = UNSENT_BYTES
+        channel.on("bufferedamountlow", self._low.set)
+        channel.on("close", self.lose)
+
+    # ---- from the connection
+
+    def receive_message(self, piece: str | bytes) -> None:
+        """A message of the data channel."""
+        try:
+            if isinstance(piece, bytes):
+                raise ClientError("unsupported", "audio comes by the track", field="message",
+                                  value=f"{len(piece)} bytes", allowed="text messages on the data channel")
+            text = self._joiner.receive(piece)
+        except ClientError as error:
+            self._complain(error)
+            return
+        if text is None:
+            return
+        self._texts += 1
+        if self._texts > MOST_TEXTS:
+            log.info("client %s sends messages faster than they are read: cut", self.peer)
+            self.abort()
+        elif self._started:
+            # Sound that was sent before may still be on its way, or wait for a packet that is missing.
+            self._loop.call_later(WAIT_S, self._put, text)
+        else:
+            self._started = True
+            self._put(text)
+
+    def receive_sound(self, sound: Sound) -> None:
+        """Samples of the track at 48 kHz, or so many of silence."""
+        if not self._started:
+            return
+        if isinstance(sound, np.ndarray):
+            data = sound.astype("<i2", copy=False).tobytes()
+            if self._receiving and not self._queue and self._take is not None and self._take(data):
+                return
+            self._audio += len(sound)
+            self._put(data)
+            self._drop_oldest()
+        elif self._queue and isinstance(self._queue[-1], int):
+            self._queue[-1] += sound
+        else:
+            self._put(sound)
+
+    def lose(self) -> None:
+        """Nothing can come or go any more."""
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self._arrived.set()
+        self._low.set()
+
+    # ---- to the driver
+
+    async def receive(self) -> str | bytes:
+        self._receiving = True
+        try:
+            while not self._queue:
+                self._raise_if_lost()
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self._receiving = False
+        # What waits is no reason to keep the other connections from their turn.
+        await asyncio.sleep(0)
+        return self._next()
+
+    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+
+    def send_now(self, text: str) -> bool:
+        if self.lost.done() or self._channel.bufferedAmount > UNSENT_BYTES:
+            return False
+        self._send(text)
+        return True
+
+    async def send(self, text: str) -> None:
+        while self._channel.bufferedAmount > UNSENT_BYTES and not self.lost.done():
+            self._low.clear()
+            await self._low.wait()
+        self._raise_if_lost()
+        self._send(text)
+
+    async def close(self, code: int, reason: str) -> None:
+        if self.lost.done():
+            return
+        # A data channel closes without a word: what a WebSocket says by its close frame is a message here.
+        self._send(json.dumps({"type": "closing", "code": code, "reason": reason}))
+        await asyncio.wait({self.lost}, timeout=CLOSE_TIMEOUT_S)
+
+    def abort(self) -> None:
+        self._abort()
+        self.lose()
+
+    # ---- inside
+
+    def _next(self) -> str | bytes:
+        item = self._queue.popleft()
+        if isinstance(item, str):
+            self._texts -= 1
+        elif isinstance(item, bytes):
+            self._audio -= len(item) // 2
+        else:
+            if item > PIECE:
+                self._queue.appendleft(item - PIECE)
+            item = bytes(2 * min(item, PIECE))
+        if not self._queue and self._dropping:
+            self._dropping = False
+        return item
+
+    def _put(self, item: str | bytes | int) -> None:
+        self._queue.append(item)
+        self._arrived.set()
+
+    def _drop_oldest(self) -> None:
+        """Puts silence in the place of the oldest sound, so that all after it keeps its time."""
+        place = 0
+        while self._audio > self._most_audio:
+            item = self._queue[place]
+            if not isinstance(item, bytes):
+                place += 1
+                continue
+            samples = len(item) // 2
+            self._audio -= samples
+            if place and isinstance(self._queue[place - 1], int):
+                self._queue[place - 1] += samples
+                del self._queue[place]
+            else:
+                self._queue[place] = samples
+                place += 1
+            if not self._dropping:
+                self._dropping = True
+                self._complain(ClientError("audio_dropped", "recognition is behind: the oldest audio was dropped",
+                                           field="audio", allowed=f"{self._most_audio / OPUS_RATE:g} s may wait"))
+
+    def _complain(self, error: ClientError) -> None:
+        self._failed(error.code)
+        if not self.lost.done():
+            self._send(msgspec.json.encode(Error(code=error.code, message=error.message, field=error.field,
+                                                 value=error.value, allowed=error.allowed)).decode())
+
+    def _send(self, text: str) -> None:
+        if self._channel.readyState != "open":
+            self.lose()
+            return
+        for piece in split(text):
+            self._channel.send(piece)
+
+    def _raise_if_lost(self) -> None:
+        if self.lost.done():
+            raise LinkLost("the connection is closed")
