@@ -26,6 +26,9 @@ from stream_server.engine.wire import EngineInfo
 from stream_server.engine.workers import THREAD_NAME
 from stream_server.errors import EngineError, ModelError, SettingsError
 from stream_server.speech.hotwords import EMPTY, HotwordList
+from stream_server.speech.punctuated import Words
+from stream_server.speech.scribe import Scribe
+from stream_server.speech.written import Writer
 
 log = logging.getLogger("stream_server.app")
 
@@ -114,6 +117,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     _warn_of_unspelt(role.hotwords, runner)
     runner.warm_up()
     second_costs, options = None, None
+    scribe = make_scribe(settings)
     if second is not None:
         second.warm_up()
         second_costs = measure_second(second)
@@ -128,7 +132,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)
     serve(runner, engine_endpoint(Path(role.runtime), role.name), info, stop=stop, capacity=capacity,
-          max_batch=costs.best_batch, second=options, statistics=statistics,
+          max_batch=costs.best_batch, second=options, scribe=scribe, statistics=statistics,
           on_bound=lambda: _tell(role, News(ready=True, engines={role.name: info})))
 
 
@@ -171,13 +175,16 @@ def make_runner(settings: ServeSettings) -> tuple[Runner, EngineInfo]:
     runner = ParaformerRunner(model, windows, slots, workers=workers)
     kind = settings.model if settings.model in ("demo", "random") else \
         "directory" if Path(settings.model).is_dir() else "hub"
-    second = "" if settings.second_model == "none" else _name(settings.second_model)
     return runner, EngineInfo(model=_name(settings.model), model_kind=kind, windows=windows, slots=runner.slots,
-                              device=device, dtype=str(dtype).removeprefix("torch."), second_model=second)
+                              device=device, dtype=str(dtype).removeprefix("torch."),
+                              second_model=_name(settings.second_model),
+                              punctuation_model=_name(settings.punctuation_model), itn=settings.itn)
 
 
 def _name(model: str) -> str:
-    """What clients are told; of a directory its name, not where it lies."""
+    """What clients are told; of a directory its name, not where it lies, and of none nothing."""
+    if model == "none":
+        return ""
     return Path(model).resolve().name if Path(model).is_dir() else model
 
 
@@ -194,6 +201,22 @@ def make_second(settings: ServeSettings) -> SecondRunner | None:
     torch.set_num_threads(1)
     device = choose_device(settings.device)
     return OfflineRunner(load_offline(settings.second_model, choose_dtype(settings.dtype, device), device))
+
+
+def make_scribe(settings: ServeSettings) -> Scribe | None:
+    """What writes finals as people read them, if the settings ask for it. Raises ModelError and SettingsError."""
+    punctuator = None
+    if settings.punctuation_model != "none":
+        import torch
+
+        from stream_server.models.devices import choose_device
+        from stream_server.models.punctuation_checkpoint import load_punctuation
+
+        device = choose_device(settings.device)
+        punctuator = load_punctuation(settings.punctuation_model, torch.float32, device).punctuator()
+        punctuator.step([Words(["好"])])
+    writer = Writer() if settings.itn else None
+    return None if punctuator is writer is None else Scribe(punctuator, writer)
 
 
 def _window(spec: str) -> Window:
@@ -257,7 +280,8 @@ class _Door:
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
                                    on_refused=self._reception.engine_refused, on_change=self._engines_changed,
-                                   on_second_pass=self._reception.receive_second_pass)
+                                   on_second_pass=self._reception.receive_second_pass,
+                                   on_written=self._reception.receive_written)
         self._reception.engine = self._engines
         self._gathering = Gathering(self._settings.gather_ms / 1000, lambda: self._engines.descriptors)
         stop = self._stop_event()

@@ -95,6 +95,11 @@ class ServeSettings(Frozen):
     second_model: str = Field("none",
                               description="offline model that hears each segment again when it has ended: `none`, "
                                           "`random`, a directory in FunASR's hub layout, a hub id or short name")
+    punctuation_model: str = Field("none",
+                                   description="model that puts marks into finals: `none`, `demo`, `random`, a "
+                                               "directory in FunASR's hub layout, a hub id or short name")
+    itn: bool = Field(False, description="finals have numbers, dates and money as they are written, not as they are "
+                                         "said")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")
     engines: int = Field(0, ge=0, le=64,
                          description="engine processes; 0: one on each CUDA device where `device` names none, else one")

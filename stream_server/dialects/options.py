@@ -34,6 +34,7 @@ class Options:
     encoder_look_back: int | None = None
     decoder_look_back: int | None = None
     hotwords: HotwordList = EMPTY
+    itn: bool | None = None
     ours: dict[str, object] = field(default_factory=dict)
     """Options that only this server has, under the names of the native dialect."""
 
@@ -46,6 +47,8 @@ class Options:
             encoder_look_back=self.encoder_look_back,
             decoder_look_back=self.decoder_look_back,
             second_pass=False if self.mode == "online" else None,
+            punctuation=False if self.mode == "online" else None,
+            itn=False if self.mode == "online" else self.itn,
             partials=self.mode != "offline",
             name=self.wav_name[: ranges.LONGEST_NAME],
             hotwords=self.hotwords or None,
@@ -61,6 +64,7 @@ def updated(options: Options, said: dict[str, object]) -> Options:
     readers = {
         "mode": _mode, "wav_name": _wav_name, "wav_format": _wav_format, "audio_fs": _audio_fs,
         "chunk_size": _chunk_size, "hotwords": from_funasr,
+        "itn": _itn,
     }
     changes = {name: read(said[name]) for name, read in readers.items() if said.get(name) is not None}
     for name, ours in (("encoder_chunk_look_back", "encoder_look_back"),
@@ -74,6 +78,11 @@ def updated(options: Options, said: dict[str, object]) -> Options:
             ranges.check(name, said[name] if value is None else value)
             ours[name] = value
     return replace(options, ours=ours, **changes)
+
+
+def _itn(value: object) -> bool:
+    """Numbers as they are written, unless it is refused: FunASR's default is true."""
+    return value is not False and str(value).lower() not in ("false", "0")
 
 
 def _mode(value: object) -> Mode:

@@ -110,6 +110,8 @@ START: dict[str, Range] = {
     "pre_roll_ms": WholeNumber(*config.PRE_ROLL_MS, unit="ms"),
     "max_segment_ms": WholeNumber(*config.MAX_SEGMENT_MS, unit="ms"),
     "second_pass": TrueOrFalse(),
+    "punctuation": TrueOrFalse(),
+    "itn": TrueOrFalse(),
     "partials": TrueOrFalse(),
     "name": Text(LONGEST_NAME),
     "hotwords": Words(),

@@ -25,6 +25,7 @@ from stream_server.session.session import Session
 from stream_server.session.states import State
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.vad import Vad
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Engine(Protocol):
     def submit(self, session: str, chunk: Chunk) -> None: ...
 
     def abort(self, session: str, generation: int) -> None: ...
+
+    def write(self, session: str, segment: int, spoken: Spoken) -> None: ...
 
 
 class Driver:
@@ -108,6 +111,10 @@ class Driver:
     def receive_second_pass(self, second_pass: SecondPass) -> None:
         """What the second pass made of one of the session's segments."""
         self._tell(lambda session: session.receive_second_pass(second_pass))
+
+    def receive_written(self, segment: int, scribed: Scribed | None) -> None:
+        """A final of the session as it is written."""
+        self._tell(lambda session: session.receive_written(segment, scribed))
 
     @property
     def unjudged(self) -> Vad | None:
@@ -242,7 +249,7 @@ class Driver:
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
                           limits=self._limits, detectors=self._jury.detectors, hotwords=self._hotwords,
-                          second_model=bool(info.second_model))
+                          second_model=bool(info.second_model), punctuation=bool(info.punctuation_model), itn=info.itn)
         self._session = session
         self._observer.session_opened()
         try:
@@ -306,6 +313,8 @@ class Driver:
         if chunk is not None:
             self._stopwatch.submitted()
             self._engine.submit(self.session_id, chunk)
+        if session.writes and (text := session.take_text()) is not None:
+            self._engine.write(self.session_id, *text)
         for message in session.take_messages():
             self._say(message)
         if session.judged_later and session.unjudged is not None:

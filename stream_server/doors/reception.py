@@ -16,6 +16,7 @@ from stream_server.doors.observer import Observer
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,11 @@ class Reception:
         driver = self._by_session.get(session_id)
         if driver is not None:
             driver.receive_second_pass(second_pass)
+
+    def receive_written(self, session_id: str, segment: int, scribed: Scribed | None) -> None:
+        driver = self._by_session.get(session_id)
+        if driver is not None:
+            driver.receive_written(segment, scribed)
 
     def engine_refused(self, session_id: str, message: str) -> None:
         driver = self._by_session.get(session_id)

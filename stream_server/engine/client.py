@@ -29,12 +29,15 @@ from stream_server.engine.wire import (
     Release,
     Stranger,
     Welcome,
+    Write,
+    Wrote,
     pack,
     pack_chunk,
     unpack_from_engine,
 )
 from stream_server.errors import EngineError, Overloaded
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed, Spoken
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ class EngineClient:
     `on_hypothesis(session, hypothesis)` once for each chunk, unless lost, aborted or released.
     `on_second_pass(session, second_pass)` once for each chunk that closed a segment and did not fail, unless lost,
     aborted or released.
+    `on_written(session, segment, scribed)` once for each final given to `write`, with None where it could not be
+    written, unless lost or released.
     `on_refused(session, message)` where a session found no room after a restart; it is no longer admitted then, and
     each chunk that it submits is answered by a hypothesis with an error.
     """
@@ -79,7 +84,8 @@ class EngineClient:
     def __init__(self, endpoint: str, door: str, *, on_hypothesis: Callable[[str, Hypothesis], None],
                  on_lost: Callable[[], None], on_ready: Callable[[EngineInfo], None],
                  on_refused: Callable[[str, str], None] | None = None,
-                 on_second_pass: Callable[[str, SecondPass], None] | None = None) -> None:
+                 on_second_pass: Callable[[str, SecondPass], None] | None = None,
+                 on_written: Callable[[str, int, Scribed | None], None] | None = None) -> None:
         self.ready = False
         self.info: EngineInfo | None = None
         self.statistics: dict[str, float] = {}
@@ -90,6 +96,7 @@ class EngineClient:
         self._on_ready = on_ready
         self._on_refused = on_refused
         self._on_second_pass = on_second_pass
+        self._on_written = on_written
         self._link: _Link | None = None
         self._sessions: set[str] = set()
         self._admissions: dict[str, asyncio.Future[None]] = {}
@@ -163,6 +170,15 @@ class EngineClient:
         """Says that a stream's text is no longer wanted. Nothing comes back; a result on its way still may."""
         self._send(Abort(session, generation))
 
+    def write(self, session: str, segment: int, spoken: Spoken) -> None:
+        """Sends a final to be written as people read it. Raises EngineError where the engine is away."""
+        if not self.ready:
+            raise EngineError("the engine is not ready")
+        if session in self._homeless:
+            asyncio.get_running_loop().call_soon(self._call, self._on_written, session, segment, None)
+        else:
+            self._send(Write(session, segment, spoken))
+
     async def _live_with_one_engine(self, context: zmq.asyncio.Context) -> None:
         self._link = link = _Link(context, self._endpoint, self._door, self._handle)
         tasks = [asyncio.create_task(part) for part in (link.watch(), link.ping(), link.until_over())]
@@ -190,6 +206,9 @@ class EngineClient:
             case HeardAgain(session=session, second_pass=second_pass):
                 if session in self._sessions and self._on_second_pass is not None:
                     self._call(self._on_second_pass, session, second_pass)
+            case Wrote(session=session, segment=segment, scribed=scribed):
+                if session in self._sessions and self._on_written is not None:
+                    self._call(self._on_written, session, segment, scribed)
             case Admitted(session=session):
                 self._admitted(session)
             case Refused():

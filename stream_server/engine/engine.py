@@ -27,11 +27,15 @@ from stream_server.engine.wire import (
     Refused,
     Release,
     Step,
+    Write,
+    Wrote,
 )
+from stream_server.engine.writing import Texts, TextsOutcome, Writing
 from stream_server.errors import EngineError
 from stream_server.speech.context_graph import GraphCache
 from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribe, Scribed
 from stream_server.speech.spelling import Speller
 from stream_server.units import SAMPLE_RATE
 
@@ -81,12 +85,12 @@ class Engine:
     What doors say goes in by `receive`, what they are told comes out of `take_messages`; a door is its routing id.
     Nothing a door says raises. `capacity` is how many sessions are admitted, by default as many as there are slots;
     beyond that, streams without a slot wait for one. With a `second` model segments that are closed are heard again
-    by it, whenever no chunk is ready; without one, none asks for it.
+    by it, whenever no chunk is ready; without one, none asks for it. A `scribe` writes finals as people read them.
     """
 
     def __init__(self, runner: Runner, *, capacity: int | None = None, max_batch: int | None = None,
-                 second: SecondOptions | None = None, statistics: Statistics | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 second: SecondOptions | None = None, scribe: Scribe | None = None,
+                 statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity or runner.slots
         self.statistics = statistics or Statistics()
         self._runner = runner
@@ -104,14 +108,17 @@ class Engine:
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
             # A worker that is free of finals serves chunks at once, whatever the length of a piece.
             most_running=max(1, runner.workers - 1))
+        self._writing = None if scribe is None else Writing(scribe, self.statistics, self._say_written)
         self._count()
 
     @property
     def busy(self) -> bool:
         """Whether a step has work."""
-        return len(self._scheduler) > 0 or (self._finals is not None and self._finals.ready)
+        lower = (lane for lane in (self._writing, self._finals) if lane is not None)
+        return len(self._scheduler) > 0 or any(lane.ready for lane in lower)
 
-    def receive(self, door: bytes, message: Admit | Release | Step | Abort, now: float, audio: bytes = b"") -> None:
+    def receive(self, door: bytes, message: Admit | Release | Step | Abort | Write, now: float,
+                audio: bytes = b"") -> None:
         """A door's message; `audio` is the second frame of a Step, `now` in seconds of the engine's clock."""
         key = (door, message.session)
         match message:
@@ -123,6 +130,8 @@ class Engine:
                 self._receive_chunk(key, message, audio, now)
             case Abort(generation=generation):
                 self._abort(key, generation)
+            case Write():
+                self._write(key, message)
         self._count()
 
     def forget_door(self, door: bytes) -> None:
@@ -140,15 +149,18 @@ class Engine:
         self.finish(begun, begun.run(self._runner, self._clock))
         return True
 
-    def begin(self, now: float, sharers: int = 1) -> Begun | Pass | None:
-        """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, the next piece of
-        a second pass; None where nothing is.
+    def begin(self, now: float, sharers: int = 1) -> Begun | Texts | Pass | None:
+        """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, finals to be
+        written or the next piece of a second pass; None where nothing is.
 
         Several may be under way, each of other streams; `sharers` are those who could begin one now.
         """
         batch = self._scheduler.schedule(sharers)
         if batch is None:
-            work = None if self._finals is None else self._finals.begin(now)
+            # Texts first: they are what somebody has waited for longest, and take least.
+            work = None if self._writing is None else self._writing.begin()
+            if work is None and self._finals is not None:
+                work = self._finals.begin(now)
             self._count()
             return work
         for stream in batch.streams:
@@ -157,11 +169,14 @@ class Engine:
         self._count()
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
 
-    def finish(self, begun: Begun | Pass, outcome: Outcome | PieceOutcome) -> None:
+    def finish(self, begun: Begun | Texts | Pass, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
         if isinstance(begun, Pass):
             self._finals.finish(begun, outcome)
             self._count()
+            return
+        if isinstance(begun, Texts):
+            self._writing.finish(outcome)
             return
         self.statistics.failed_batches += outcome.failed
         self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
@@ -194,6 +209,8 @@ class Engine:
             self._close(tenant.stream)
         if self._finals is not None:
             self._finals.forget(key)
+        if self._writing is not None:
+            self._writing.forget(key)
 
     def _abort(self, key: TenantKey, generation: int) -> None:
         tenant = self._tenants.get(key)
@@ -326,6 +343,15 @@ class Engine:
             self._say_again(stream.tenant, missing)
         else:
             self._finals.add(stream, pending.sequence, pending.closed, pending.arrived, stream.hotwords)
+
+    def _write(self, key: TenantKey, message: Write) -> None:
+        if self._writing is None or key not in self._tenants:
+            self._say_written(key, message.segment, None)
+        else:
+            self._writing.add(key, message.segment, message.spoken)
+
+    def _say_written(self, key: TenantKey, segment: int, scribed: Scribed | None) -> None:
+        self._outbox.append((key[0], Wrote(key[1], segment, scribed)))
 
     def _say_again(self, key: TenantKey, second_pass: SecondPass) -> None:
         self._outbox.append((key[0], HeardAgain(key[1], second_pass)))

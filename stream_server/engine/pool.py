@@ -13,6 +13,7 @@ from stream_server.engine.client import EngineClient
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, Overloaded
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed, Spoken
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class EnginePool:
 
     `on_hypothesis(session, hypothesis)` once for each chunk, unless lost, aborted or released.
     `on_second_pass(session, second_pass)` once for each chunk that closed a segment, with the same exceptions.
+    `on_written(session, segment, scribed)` once for each final given to `write`, unless lost or released.
     `on_lost(session)` when a session's engine is away: its chunk in flight gets no result.
     `on_back(session)` when it has an engine again, the former or another one: its stream begins anew there, with a
     higher generation.
@@ -45,7 +47,8 @@ class EnginePool:
     def __init__(self, endpoints: Mapping[str, str], door: str, *, on_hypothesis: Callable[[str, Hypothesis], None],
                  on_lost: Callable[[str], None], on_back: Callable[[str], None],
                  on_refused: Callable[[str, str], None], on_change: Callable[[], None],
-                 on_second_pass: Callable[[str, SecondPass], None] | None = None) -> None:
+                 on_second_pass: Callable[[str, SecondPass], None] | None = None,
+                 on_written: Callable[[str, int, Scribed | None], None] | None = None) -> None:
         """`endpoints`: of each engine by its name."""
         self._on_lost = on_lost
         self._on_back = on_back
@@ -54,7 +57,7 @@ class EnginePool:
         self._clients = {
             name: EngineClient(endpoint, door, on_hypothesis=on_hypothesis, on_lost=partial(self._lost, name),
                                on_ready=partial(self._ready, name), on_refused=partial(self._refused, name),
-                               on_second_pass=on_second_pass)
+                               on_second_pass=on_second_pass, on_written=on_written)
             for name, endpoint in endpoints.items()
         }
         self._places: dict[str, _Place] = {}
@@ -118,6 +121,13 @@ class EnginePool:
         place = self._places.get(session)
         if place is not None and not place.away:
             place.client.abort(session, generation)
+
+    def write(self, session: str, segment: int, spoken: Spoken) -> None:
+        """Sends a final to be written as people read it. Raises EngineError where the session's engine is away."""
+        place = self._places[session]
+        if place.away:
+            raise EngineError("the session's engine is away")
+        place.client.write(session, segment, spoken)
 
     def _by_room(self) -> list[EngineClient]:
         """The engines that can be used now, that with most free places first."""

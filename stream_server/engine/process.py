@@ -32,6 +32,7 @@ from stream_server.engine.wire import (
 )
 from stream_server.engine.workers import Workers
 from stream_server.errors import EngineError
+from stream_server.speech.scribe import Scribe
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ SPARE_MESSAGES = 1000
 
 def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Event | None = None,
           capacity: int | None = None, max_batch: int | None = None, second: SecondOptions | None = None,
+          scribe: Scribe | None = None,
           statistics: Statistics | None = None, on_bound: Callable[[], None] | None = None) -> None:
     """Serves `runner`, warmed up, to the doors that connect to `endpoint`, until `stop` is set.
 
@@ -62,7 +64,8 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
     device fails on everything or a step does not end: the process is then to be ended and started anew.
     """
     stop = stop or stop_on_signals()
-    engine = Engine(runner, capacity=capacity, max_batch=max_batch, second=second, statistics=statistics)
+    engine = Engine(runner, capacity=capacity, max_batch=max_batch, second=second, scribe=scribe,
+                    statistics=statistics)
     info = msgspec.structs.replace(info, incarnation=secrets.token_hex(8))
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)

@@ -16,6 +16,7 @@ from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane
 from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.scribe import Scribed, Spoken
 
 ModelKind = Literal["demo", "random", "directory", "hub"]
 
@@ -24,7 +25,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine serves. `incarnation` differs for each start of an engine; the engine fills it in.
 
     `windows` has the default first; `slots` is how many streams are recognised at once, `capacity` how many sessions
-    are admitted. `second_model` is the name of the second pass's model, empty where there is none.
+    are admitted. `second_model` is the name of the second pass's model, `punctuation_model` that of the one which
+    punctuates, each empty where there is none; `itn`: numbers can be written.
     """
 
     model: str
@@ -35,6 +37,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     capacity: int = 0
     second_model: str = ""
+    punctuation_model: str = ""
+    itn: bool = False
     incarnation: str = ""
 
 
@@ -81,6 +85,14 @@ class Abort(msgspec.Struct, frozen=True, tag=True):
     generation: int
 
 
+class Write(msgspec.Struct, frozen=True, tag=True):
+    """Door: a segment's final, to be written as people read it. Answered by one Wrote; a session has one at a time."""
+
+    session: str
+    segment: int
+    spoken: Spoken
+
+
 class Ping(msgspec.Struct, frozen=True, tag=True):
     """Door: I am alive."""
 
@@ -123,14 +135,22 @@ class HeardAgain(msgspec.Struct, frozen=True, tag=True):
     second_pass: SecondPass
 
 
+class Wrote(msgspec.Struct, frozen=True, tag=True):
+    """Engine: a final as it is written; None where it could not be."""
+
+    session: str
+    segment: int
+    scribed: Scribed | None
+
+
 class Beat(msgspec.Struct, frozen=True, tag=True):
     """Engine: I am alive, and this is how I fare: the numbers of `Statistics`."""
 
     statistics: dict[str, float]
 
 
-DoorMessage = Hello | Admit | Release | Step | Abort | Ping
-EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | HeardAgain | Beat
+DoorMessage = Hello | Admit | Release | Step | Abort | Write | Ping
+EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | HeardAgain | Wrote | Beat
 
 
 class Malformed(ValueError):

@@ -14,6 +14,7 @@ from stream_server.engine.engine import Begun, Engine
 from stream_server.engine.finals import Pass, PieceOutcome
 from stream_server.engine.runner import Runner
 from stream_server.engine.stepping import Outcome
+from stream_server.engine.writing import Texts, TextsOutcome
 from stream_server.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,13 @@ CLOSE_S = 5.0
 
 THREAD_NAME = "step"
 
+Work = Begun | Texts | Pass
+"""What a worker may be given."""
+
 
 class Workers:
-    """`runner.workers` steps at once, over distinct streams, or pieces of second passes. One thread calls all of this,
-    and it owns the engine.
+    """`runner.workers` steps at once, over distinct streams, pieces of second passes, or texts. One thread calls all of
+    this, and it owns the engine.
 
     With one worker a step runs in that thread, as a device wants that has one queue. With several, on a processor, a
     chunk waits for the first that is free: sooner than for all of them, or for one that it was dealt to.
@@ -43,10 +47,10 @@ class Workers:
         self._runner = runner
         self._clock = clock
         self._free = self._count = runner.workers
-        self._under_way: dict[Begun | Pass, float] = {}
+        self._under_way: dict[Work, float] = {}
         self._turned, self._awake = clock(), 0.0
-        self._asked: queue.SimpleQueue[Begun | Pass | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Begun | Pass, Outcome | PieceOutcome]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Work, Outcome | TextsOutcome | PieceOutcome]] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         # Daemons: a step that hangs must not keep the process from ending.

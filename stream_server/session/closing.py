@@ -1,4 +1,5 @@
-"""Segments that have ended and wait for their second pass, and what may only be said after their finals."""
+"""Segments that have ended and wait for their second pass, or to be written, and what may only be said after their
+finals."""
 
 from __future__ import annotations
 
@@ -6,10 +7,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from stream_server.session.messages import Final, Reason, ServerMessage
 from stream_server.speech.hits import hits
 from stream_server.speech.hotwords import EMPTY, HotwordList
+from stream_server.speech.punctuated import Carry
 from stream_server.speech.recognition import SecondPass
+from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.transcript import UNFINISHED, Piece, Token, Transcript
 from stream_server.units import samples_to_ms
 
@@ -88,18 +93,31 @@ class _Waiting:
     until: float | None = None
 
 
+@dataclass(slots=True)
+class _Unwritten:
+    """A final as it was spoken. `asked`: the engine has it; `until`: when it goes out as it is, once known."""
+
+    final: Final
+    asked: bool = False
+    until: float | None = None
+
+
 class ClosingQueue:
     """Keeps what is said in order: finals as their segments, and behind each final what came after its segment."""
 
-    def __init__(self, patience_s: float) -> None:
-        """`patience_s`: how long a final may wait."""
+    def __init__(self, patience_s: float, *, marks: bool = False, numbers: bool = False) -> None:
+        """`patience_s`: how long a final may wait for its second pass, and again to be written, with `marks` and with
+        `numbers` as they are written."""
         self._patience_s = patience_s
-        self._queue: deque[_Waiting | ServerMessage] = deque()
+        self._marks = marks
+        self._numbers = numbers
+        self._carry = Carry()
+        self._queue: deque[_Waiting | _Unwritten | ServerMessage] = deque()
 
     @property
     def waiting(self) -> int:
         """Segments that wait."""
-        return sum(isinstance(each, _Waiting) for each in self._queue)
+        return sum(isinstance(each, _Waiting | _Unwritten) for each in self._queue)
 
     @property
     def full(self) -> bool:
@@ -114,6 +132,10 @@ class ClosingQueue:
         """The second pass of a segment is under way."""
         self._queue.append(_Waiting(key, closing))
 
+    def close(self, closing: Closing) -> None:
+        """A segment has ended that no second pass hears."""
+        self._queue.append(self._spoken(closing))
+
     def say(self, message: ServerMessage) -> None:
         """To be said once all finals before it are."""
         self._queue.append(message)
@@ -123,21 +145,22 @@ class ClosingQueue:
         for index, each in enumerate(self._queue):
             if isinstance(each, _Waiting) and each.key == (second_pass.generation, second_pass.sequence):
                 heard = None if second_pass.error is not None or not _sound(second_pass) else second_pass
-                self._queue[index] = each.closing.final(heard)
+                self._queue[index] = self._spoken(each.closing, heard)
                 return True
         return False
 
     def give_up(self) -> None:
-        """No second pass will come any more: the first one stands."""
+        """Nothing will come any more: the first pass stands, as it was spoken."""
+        self._carry = Carry()
         for index, each in enumerate(self._queue):
-            if isinstance(each, _Waiting):
-                self._queue[index] = each.closing.final()
+            if isinstance(each, _Waiting | _Unwritten):
+                self._queue[index] = each.closing.final() if isinstance(each, _Waiting) else each.final
 
     def next_deadline(self, now: float) -> float | None:
         """When the first segment has waited for too long."""
         deadlines = []
         for each in self._queue:
-            if isinstance(each, _Waiting):
+            if isinstance(each, _Waiting | _Unwritten):
                 each.until = now + self._patience_s if each.until is None else each.until
                 deadlines.append(each.until)
         return min(deadlines, default=None)
@@ -145,16 +168,56 @@ class ClosingQueue:
     def receive_time(self, now: float) -> None:
         """Segments that have waited for too long stand as they are."""
         for index, each in enumerate(self._queue):
-            if isinstance(each, _Waiting) and each.until is not None and each.until <= now:
-                self._queue[index] = each.closing.final()
+            if not isinstance(each, _Waiting | _Unwritten) or each.until is None or each.until > now:
+                continue
+            if isinstance(each, _Waiting):
+                self._queue[index] = self._spoken(each.closing)
+            else:
+                self._queue[index], self._carry = each.final, Carry()
 
     def take_messages(self) -> Iterator[ServerMessage]:
         """What may be said now."""
-        while self._queue and not isinstance(self._queue[0], _Waiting):
+        while self._queue and not isinstance(self._queue[0], _Waiting | _Unwritten):
             yield self._queue.popleft()
+
+    def take_text(self) -> tuple[int, Spoken] | None:
+        """The next final to be written and its segment: one at a time, since each is read with the one before it."""
+        first = self._queue[0] if self._queue else None
+        if not isinstance(first, _Unwritten) or first.asked:
+            return None
+        first.asked = True
+        final = first.final
+        # A segment that grew too long ends within a sentence.
+        ends = final.reason != "length"
+        return final.segment, Spoken(final.text, [token for token, _, _ in final.tokens], self._carry, ends,
+                                     self._numbers, self._marks)
+
+    def receive_written(self, segment: int, scribed: Scribed | None) -> bool:
+        """A final has been written, or could not be; False where nothing waits for it."""
+        first = self._queue[0] if self._queue else None
+        if not isinstance(first, _Unwritten) or not first.asked or first.final.segment != segment:
+            return False
+        self._carry = Carry() if scribed is None else scribed.carry
+        self._queue[0] = first.final if scribed is None else _written(first.final, scribed)
+        return True
+
+    def _spoken(self, closing: Closing, heard: SecondPass | None = None) -> Final | _Unwritten:
+        final = closing.final(heard)
+        return _Unwritten(final) if final.text and (self._marks or self._numbers) else final
 
     def clear(self) -> None:
         self._queue.clear()
+
+
+def _written(final: Final, scribed: Scribed) -> Final:
+    """`final` with the text as it is written; one that does not fit it stays as it was spoken."""
+    end = len(scribed.text)
+    fits = len(scribed.spans) == len(scribed.marks) == len(final.tokens) and all(
+        0 <= begin <= until <= end for begin, until in scribed.spans)
+    if not fits or not scribed.text:
+        return final
+    return msgspec.structs.replace(final, text=scribed.text, spoken=final.text, places=list(scribed.spans),
+                                   marks=list(scribed.marks))
 
 
 def _sound(second_pass: SecondPass) -> bool:

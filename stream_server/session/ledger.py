@@ -22,6 +22,7 @@ class Ledger:
     stale_hypotheses: int = 0
     """Hypotheses of a stream that was over or a chunk that was not in flight; their text was not used."""
     stale_second_passes: int = 0
+    stale_writings: int = 0
     """Second passes that nobody waited for any more."""
     failures: int = 0
     """Chunks on which the engine failed."""

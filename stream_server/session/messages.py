@@ -38,6 +38,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     pre_roll_ms: int | None = None
     max_segment_ms: int | None = None
     second_pass: bool | None = None
+    punctuation: bool | None = None
+    itn: bool | None = None
     partials: bool = True
     name: str = ""
     hotwords: HotwordList | None = None
@@ -76,6 +78,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     min_speech_ms: int
     max_segment_ms: int
     second_pass: bool = False
+    punctuation: bool = False
+    itn: bool = False
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
@@ -107,6 +111,10 @@ class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
     `confidences` how probable the model holds each, 0 to 1; `hotwords` those that are in the text.
 
     `second_pass`: the text is that of the offline model, which heard the whole segment; else the first pass's stands.
+
+    Where marks or numbers were written into the text, `spoken` is what it was before; `places` is where each token
+    stands in `text`, [begin, end) of its characters, and `marks` what the model put behind each. Else all three are
+    empty.
     """
 
     segment: int
@@ -119,6 +127,9 @@ class Final(msgspec.Struct, frozen=True, kw_only=True, tag="final"):
     confidences: list[float] = []
     hotwords: list[str] = []
     second_pass: bool = False
+    spoken: str = ""
+    places: list[tuple[int, int]] = []
+    marks: list[str] = []
 
 
 class HotwordsTaken(msgspec.Struct, frozen=True, kw_only=True, tag="hotwords"):

@@ -50,6 +50,8 @@ class Options:
     max_segment_ms: int
     partials: bool
     second_pass: bool = False
+    punctuation: bool = False
+    itn: bool = False
 
     @property
     def look_ahead_samples(self) -> int:
@@ -81,12 +83,13 @@ class Options:
             session=session_id, model=model, encoding=self.encoding, sample_rate=self.sample_rate,
             window=describe(self.window), vad=self.vad, end_silence_ms=self.end_silence_ms,
             pre_roll_ms=self.pre_roll_ms, min_speech_ms=self.min_speech_ms, max_segment_ms=self.max_segment_ms,
-            second_pass=self.second_pass,
+            second_pass=self.second_pass, punctuation=self.punctuation, itn=self.itn,
         )
 
 
 def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Window],
-                   vads: Sequence[VadKind] = ("webrtc", "none"), second_model: bool = False) -> Options:
+                   vads: Sequence[VadKind] = ("webrtc", "none"), second_model: bool = False, punctuation: bool = False,
+                   itn: bool = False) -> Options:
     """What `start` asks for, as far as the server has it. Raises ClientError naming the field that cannot be had."""
     window = choose(_wish(start, windows[0]), windows)
     hop_ms = samples_to_ms(window.hop_samples)
@@ -106,6 +109,8 @@ def choose_options(start: Start, defaults: SessionDefaults, windows: Sequence[Wi
         max_segment_ms=max(max_segment, shortest),
         partials=start.partials,
         second_pass=second_model and start.second_pass is not False,
+        punctuation=punctuation and start.punctuation is not False,
+        itn=itn and start.itn is not False,
     )
 
 

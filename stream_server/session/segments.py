@@ -22,6 +22,7 @@ from stream_server.session.underway import InFlight, OpenSegment, OpenStream
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.transcript import Piece, Transcript
 from stream_server.units import FRAME_SAMPLES, ms_to_samples, samples_to_ms
 
@@ -136,6 +137,16 @@ class Segments:
         """What the second pass made of a closed segment; one that nobody waits for is counted and dropped."""
         if not self.closing.settle(second_pass):
             self.ledger.stale_second_passes += 1
+        self._speak()
+
+    def take_text(self) -> tuple[int, Spoken] | None:
+        """A segment and its final, to be written by the engine; None while one is under way."""
+        return None if self._engine_away else self.closing.take_text()
+
+    def receive_written(self, segment: int, scribed: Scribed | None) -> None:
+        """A final as it is written; one that nobody waits for is counted and dropped."""
+        if not self.closing.receive_written(segment, scribed):
+            self.ledger.stale_writings += 1
         self._speak()
 
     def receive_time(self, now: float) -> None:
@@ -336,7 +347,8 @@ class Segments:
         if flight is not None and flight.heard_again:
             self.closing.wait((self._stream.generation, flight.sequence), closing)
         else:
-            self._say_after_finals(closing.final())
+            self.closing.close(closing)
+            self._speak()
 
     def _say_after_finals(self, message: ServerMessage) -> None:
         self.closing.say(message)

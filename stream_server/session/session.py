@@ -21,6 +21,7 @@ from stream_server.session.states import Event, State
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
 
@@ -30,9 +31,11 @@ class Session:
 
     def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
-                 hotwords: HotwordList = EMPTY, second_model: bool = False) -> None:
+                 hotwords: HotwordList = EMPTY, second_model: bool = False, punctuation: bool = False,
+                 itn: bool = False) -> None:
         """`windows`: those that are served, the default first; `model`: its name, for the ready message;
-        `hotwords`: the server's; `second_model`: whether there is one for a second pass."""
+        `hotwords`: the server's; `second_model`, `punctuation`, `itn`: whether there is one for a second pass, for
+        marks, and for numbers as they are written."""
         self.id = session_id
         self.state = states.FIRST
         self.statistics = Ledger()
@@ -45,7 +48,9 @@ class Session:
         self._limits = limits
         self._detectors = detectors
         self._hotwords = hotwords
-        self._second_model = second_model
+        self._finishing = second_model, punctuation, itn
+        self.writes = False
+        """Whether finals are written as people read them, so that `take_text` may have one."""
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
@@ -60,11 +65,14 @@ class Session:
     def receive_start(self, start: Start) -> None:
         """Opens the session. Raises ClientError where a field cannot be had."""
         state = states.after(self.state, Event.START)
-        options = choose_options(start, self._defaults, self._windows, self._detectors.kinds, self._second_model)
+        options = choose_options(start, self._defaults, self._windows, self._detectors.kinds, *self._finishing)
+        self.writes = options.punctuation or options.itn
         vad = self._detectors.open(options.vad, options.vad_aggressiveness)
         self.judged_later = vad.net is not None
         intake = Intake(options, options.capacity(self._limits), vad)
-        self._segments = Segments(options, intake, self.statistics, ClosingQueue(self._limits.final_deadline_ms / 1000))
+        closing = ClosingQueue(self._limits.final_deadline_ms / 1000, marks=options.punctuation,
+                               numbers=options.itn)
+        self._segments = Segments(options, intake, self.statistics, closing)
         # Less than a hop waits always, for the rest of the hop: a bound below that would wait for itself.
         self._most_waiting = max(self._limits.max_buffered_s * SAMPLE_RATE, 2 * options.window.hop_samples)
         self._take_hotwords(start.hotwords)
@@ -137,6 +145,14 @@ class Session:
         self._segments.receive_second_pass(second_pass)
         self._drain()
 
+    def receive_written(self, segment: int, scribed: Scribed | None) -> None:
+        """A final as it is written, None where it could not be; one that nobody waits for is counted and dropped."""
+        if self._segments is None or self.state is State.ENDED:
+            self.statistics.stale_writings += 1
+            return
+        self._segments.receive_written(segment, scribed)
+        self._drain()
+
     def receive_engine_lost(self) -> None:
         """The engine is away with all that it held. Audio is kept; no chunk is given out until it is back."""
         self._engine_away = True
@@ -163,6 +179,12 @@ class Session:
         if self._segments is None or self.state is State.ENDED:
             return None
         return self._segments.take_chunk()
+
+    def take_text(self) -> tuple[int, Spoken] | None:
+        """A segment and its final to be written by the engine, where `writes`; None while one is under way."""
+        if self._segments is None or self.state is State.ENDED:
+            return None
+        return self._segments.take_text()
 
     def take_abort(self) -> int | None:
         """The generation that the engine holds and nobody waits for any more; told once."""

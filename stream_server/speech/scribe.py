@@ -29,7 +29,7 @@ class Spoken:
 
     `tokens` stand in `text` in their order. `carry` is what came with the session's final before, `Carry()` for the
     first. `ends`: the speaker paused or stopped here; without it, as where a segment grew too long, no sentence is
-    ended by force. `written`: numbers as they are written.
+    ended by force. `written`: numbers as they are written; `marked`: with marks.
     """
 
     text: str
@@ -37,6 +37,7 @@ class Spoken:
     carry: Carry = field(default_factory=Carry)
     ends: bool = True
     written: bool = False
+    marked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Scribe:
 
     def write(self, finals: Sequence[Spoken]) -> list[Scribed]:
         """Finals of many sessions; what one becomes does not depend on the others."""
-        words = [self._punctuator.words(final.text) if self._punctuator else [] for final in finals]
+        words = [self._punctuator.words(final.text) if self._punctuator and final.marked else [] for final in finals]
         texts = zip(finals, words, strict=True)
         marked = self._mark([Words([word.text for word in row], final.carry, final.ends) for final, row in texts])
         return [self._scribe(*row) for row in zip(finals, words, marked, strict=True)]
