@@ -99,16 +99,16 @@ async def _measure(speech: Sequence[Spoken], options: argparse.Namespace) -> lis
             events = transcribe(_blocks(spoken.audio), url=url, wishes=wishes)
             return compare(spoken, "".join([event.text async for event in events if isinstance(event, Final)]))
 
-    async with server(options.model, "0,10,5", options.window) as url:
+    async with server(options.model, "0,10,5", options.window, second_model=options.second_model) as url:
         return await asyncio.gather(*(recognise(spoken, url) for spoken in speech))
 
 
 @asynccontextmanager
-async def server(model: str, *windows: str) -> AsyncIterator[str]:
+async def server(model: str, *windows: str, second_model: str = "none") -> AsyncIterator[str]:
     """A server on a free port, stopped at the end; gives its address."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stream_server", "serve", "--port", "0", "--model", model, "--log-level", "warning",
-        "--windows", *dict.fromkeys(windows), stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "stream_server", "serve", "--port", "0", "--model", model, "--second-model", second_model,
+        "--log-level", "warning", "--windows", *dict.fromkeys(windows), stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -151,5 +151,6 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--window", default="0,10,5", help="frames of 60 ms (default: %(default)s)")
     parser.add_argument("--vad", choices=("webrtc", "none"), default="webrtc", help="default: %(default)s")
     parser.add_argument("--model", default="demo", help="demo, or a directory (default: %(default)s)")
+    parser.add_argument("--second-model", default="none", help="of a second pass (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="only the line at the end")
     return parser.parse_args(argv)

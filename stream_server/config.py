@@ -56,7 +56,7 @@ class SessionLimits(Frozen):
     start_timeout_s: float = Field(30.0, gt=0, description="time for the first message; then the connection is closed")
     idle_timeout_s: float = Field(300.0, gt=0,
                                   description="time without any message or audio; then the session is ended")
-    final_deadline_ms: int = Field(3_000, ge=100, le=60_000,
+    final_deadline_ms: int = Field(5_000, ge=100, le=60_000,
                                    description="how long a final may wait for its second pass; then the first pass's "
                                                "text stands")
     write_timeout_s: float = Field(30.0, gt=0, description="time that a client may refuse to read; then it is closed")

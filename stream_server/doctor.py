@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 
 from stream_server import __version__, tls
-from stream_server.app import make_runner
+from stream_server.app import make_runner, make_second
 from stream_server.config import ServeSettings
 from stream_server.errors import StreamServerError
 from stream_server.supervisor import listen, with_detectors
@@ -77,6 +77,8 @@ def _model(settings: ServeSettings) -> None:
     runner, info = make_runner(settings)
     windows = ", ".join(str(list(window.triple)) for window in info.windows)
     print(f"{'model':<14}{info.model} ({info.model_kind}), windows {windows}, {runner.slots} streams at once")
+    if make_second(settings) is not None:
+        print(f"{'second model':<14}{info.second_model}")
 
 
 def _detectors(settings: ServeSettings) -> None:

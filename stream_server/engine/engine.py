@@ -106,8 +106,7 @@ class Engine:
         self._finals = None if second is None else Finals(
             second.runner, self.statistics, self._say_again, patience_s=second.patience_s,
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
-            # A worker that is free of finals serves chunks at once, whatever the length of a piece.
-            most_running=max(1, runner.workers - 1))
+            most_running=runner.workers)
         self._writing = None if scribe is None else Writing(scribe, self.statistics, self._say_written)
         self._count()
 

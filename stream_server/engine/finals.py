@@ -207,8 +207,11 @@ class Finals:
         return None
 
     def _batch(self, first: Job) -> list[Job]:
-        """The job and others of like length, the earliest due first; they leave the queue."""
+        """The job and others of like length, the earliest due first; they leave the queue. Whoever could hear some too
+        is left a share."""
         batch, longest, total = [], 0, 0
+        free = self._most_running - sum(each.running for each in self._passes)
+        most = min(self._second.max_batch, -(-len(self._waiting) // free))
         for job in sorted(self._waiting, key=lambda job: job.due):
             length = max(longest, job.length)
             padded = length * (len(batch) + 1)
@@ -216,7 +219,7 @@ class Finals:
             if job is first or fits:
                 batch.append(job)
                 longest, total = length, total + job.length
-            if len(batch) >= self._second.max_batch:
+            if len(batch) >= most:
                 break
         for job in batch:
             del self._waiting[job]

@@ -180,7 +180,7 @@ class OfflineParaformer(nn.Module):
         weights = F.pad(alphas, (0, 1)).scatter(1, frames[:, None], self.architecture.base.tail_threshold)
         tokens = integrate(weights, F.pad(encoded, (0, 0, 0, 1)))
         yield
-        onsets = self.predictor.onsets(encoded, segments.frames) if self.architecture.onsets else None
+        onsets = (yield from self.predictor.onsets(encoded, segments.frames)) if self.architecture.onsets else None
         finite = encoded.isfinite().all(-1).all(-1) & tokens.carry.isfinite()
         return Heard(encoded, inside, alphas, tokens, onsets, finite)
 

@@ -12,15 +12,19 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stream_server.models.architecture import Architecture
 from stream_server.models.cif import Predictor
 from stream_server.models.offline_architecture import ONSETS_PER_FRAME, OnsetSizes
+from stream_server.models.pieces import Pieces
 
 STEP_MS = 60 // ONSETS_PER_FRAME
+
+_LSTM_STEPS = 100
+"""Of the LSTM in a piece of work: about as long as a layer of the encoder over a usual segment."""
 
 _THRESHOLD = 1 - 1e-4
 _SHIFT = -1.5
@@ -45,16 +49,31 @@ class OnsetPredictor(Predictor):
         self.blstm = nn.LSTM(size, size, batch_first=True, bidirectional=True)
         self.cif_output2 = nn.Linear(2 * size, 1)
 
-    def onsets(self, encoded: Tensor, frames: Tensor) -> Tensor:
-        """Weights [B, 3 T], 0 past a row's end, of the encoder's output [B, T, D]; `frames` [B], at least 1 each, lie
-        on the CPU."""
+    def onsets(self, encoded: Tensor, frames: Tensor) -> Pieces[Tensor]:
+        """Weights [B, 3 T], 0 past a row's end, of the encoder's output [B, T, D]; `frames` [B], at least 1 each."""
         finer = self.upsample_cnn(encoded.transpose(1, 2)).transpose(1, 2)
-        packed = pack_padded_sequence(finer, frames * ONSETS_PER_FRAME, batch_first=True, enforce_sorted=False)
-        steps, _ = pad_packed_sequence(self.blstm(packed)[0], batch_first=True, total_length=finer.shape[1])
+        ends = (frames * ONSETS_PER_FRAME).to(encoded.device)[:, None]
+        places = torch.arange(finer.shape[1], device=encoded.device)
+        # Each row from its end to its beginning, and back again the same way; what is past its end stays there.
+        turned = torch.where(places < ends, ends - 1 - places, places)[..., None].expand_as(finer)
+        there = yield from self._one_way(finer, "")
+        back = yield from self._one_way(finer.gather(1, turned), "_reverse")
+        steps = torch.cat((there, back.gather(1, turned)), -1)
         weights = self.cif_output2(steps).sigmoid().squeeze(-1)
         weights = F.relu(weights * self.smooth_factor2 - self.noise_threshold2)
-        places = frames.new_tensor(range(finer.shape[1]))
-        return weights * (places < frames[:, None] * ONSETS_PER_FRAME).to(weights.device)
+        return weights * (places < ends)
+
+    def _one_way(self, steps: Tensor, direction: str) -> Pieces[Tensor]:
+        """One direction of the LSTM over [B, 3 T, D], some steps at a time."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        parameters = [getattr(self.blstm, name + direction) for name in names]
+        hidden = cell = steps.new_zeros(1, len(steps), self.blstm.hidden_size)
+        heard = []
+        for part in steps.split(_LSTM_STEPS, 1):
+            out, hidden, cell = torch.lstm(part, (hidden, cell), parameters, True, 1, 0.0, False, False, True)
+            heard.append(out)
+            yield
+        return torch.cat(heard, 1)
 
 
 def token_times(weights: Sequence[float], fired: int, tokens: int) -> list[tuple[int, int]]:

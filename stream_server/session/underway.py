@@ -52,7 +52,8 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """The chunk that the engine has; `heard_again`: it closes a segment, which the second pass is to hear."""
+    """The chunk that the engine has. `own_hotwords`: the client's list that it brought; `heard_again`: it closes a
+    segment, which the second pass is to hear."""
 
     sequence: int
     end: int

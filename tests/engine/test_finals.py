@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
+from stream_server.engine import finals as finals_module
 from stream_server.engine.engine import FINALS_PER_SESSION, Begun, Engine, SecondOptions
 from stream_server.engine.finals import MOST_PASSES, PADDING, Finals, Pass
 from stream_server.engine.statistics import Statistics
@@ -323,9 +324,10 @@ def test_every_segment_is_answered_once_whatever_runs_at_once(jobs, running: int
         assert len(batch) * max(batch) * (1 - PADDING) <= sum(batch)
 
 
-def test_with_threads_one_stays_free_for_chunks() -> None:
-    gate = threading.Event()
-    second = ScriptedSecond(pieces=2, work=lambda: gate.wait(20))
+def test_with_threads_a_chunk_goes_before_the_next_piece_of_any_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Semaphore(0)
+    second = ScriptedSecond(pieces=2, work=lambda: gate.acquire(timeout=20))
+    monkeypatch.setattr(finals_module, "PIECE_S", 0.0)
     engine = Engine(ScriptedRunner(8, [WINDOW], workers=2),
                     second=SecondOptions(runner=second, patience_s=PATIENCE_S))
     workers = Workers(engine, engine._runner)
@@ -347,13 +349,16 @@ def test_with_threads_one_stays_free_for_chunks() -> None:
             engine.receive(DOOR, step, 0.0, sound(length).tobytes())
         until(2)
         workers.turn(0.0)
-        assert not workers.ready, "one worker is at a pass, and the other waits for chunks"
+        assert not workers.ready, "both workers are at passes"
         engine.receive(DOOR, Step("c", 0, 0, WINDOW, True), 0.0, sound(HOP).tobytes())
+        # A piece ends, and no other begins before the chunk's step.
+        gate.release()
         until(3)
         assert isinstance(said[-1], Recognised) and said[-1].session == "c"
-        gate.set()
+        for _ in range(9):
+            gate.release()
         until(5)
         assert {message.session for message in said[3:]} == {"a", "b"}
     finally:
-        gate.set()
+        gate.release(9)
         workers.close()
