@@ -57,7 +57,10 @@ class Partial:
 class Final:
     """The text of a segment that will not change. `tokens` are (text, start_ms, end_ms), `confidences` how probable
     the model holds each, 0 to 1; `hotwords` those that are in the text. `second_pass`: the offline model heard the
-    whole segment, and may have written other text than the partials had."""
+    whole segment, and may have written other text than the partials had.
+
+    Where marks or numbers were written into the text, `spoken` is what it was before, `places` where each token stands
+    in it, and `marks` what is behind each."""
 
     segment: int
     text: str
@@ -69,6 +72,9 @@ class Final:
     confidences: tuple[float, ...] = ()
     hotwords: tuple[str, ...] = ()
     second_pass: bool = False
+    spoken: str = ""
+    places: tuple[tuple[int, int], ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

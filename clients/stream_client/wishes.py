@@ -26,6 +26,8 @@ class Wishes:
     min_speech_ms: int | None = None
     max_segment_ms: int | None = None
     second_pass: bool | None = None
+    punctuation: bool | None = None
+    itn: bool | None = None
     hotwords: tuple[str, ...] = ()
     name: str = ""
 

@@ -7,6 +7,8 @@ tokens, for clients parse what is there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from stream_server.dialects.options import Options
@@ -163,15 +165,29 @@ def _times(finals: list[Final]) -> Answer:
     spans = [[begin, end] for final in finals for _, begin, end in final.tokens]
     if not spans:
         return {}
-    return {"timestamp": msgspec.json.encode(spans).decode(), "stamp_sents": [_stamped(final) for final in finals]}
+    sentences = [sentence for final in finals for sentence in _stamped(final)]
+    return {"timestamp": msgspec.json.encode(spans).decode(), "stamp_sents": sentences}
 
 
-def _stamped(final: Final) -> Answer:
-    mark = final.text[-1:]
+def _stamped(final: Final) -> list[Answer]:
+    """The sentences of a final: where its marks are known, what lies between two of them, else all of it."""
+    if not any(final.marks):
+        mark = final.text[-1:]
+        return [_sentence(final.tokens, mark if mark and mark in SENTENCE_MARKS else "", final.start_ms, final.end_ms)]
+    sentences, begin = [], 0
+    for index, mark in enumerate(final.marks):
+        if mark or index + 1 == len(final.marks):
+            tokens = final.tokens[begin : index + 1]
+            sentences.append(_sentence(tokens, mark, tokens[0][1], tokens[-1][2]))
+            begin = index + 1
+    return sentences
+
+
+def _sentence(tokens: Sequence[tuple[str, int, int]], mark: str, start: int, end: int) -> Answer:
     return {
-        "text_seg": " ".join(text for text, _, _ in final.tokens),
-        "punc": mark if mark and mark in SENTENCE_MARKS else "",
-        "start": final.start_ms,
-        "end": final.end_ms,
-        "ts_list": [[begin, end] for _, begin, end in final.tokens],
+        "text_seg": " ".join(text for text, _, _ in tokens),
+        "punc": mark,
+        "start": start,
+        "end": end,
+        "ts_list": [[begin, end] for _, begin, end in tokens],
     }

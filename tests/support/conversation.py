@@ -20,6 +20,7 @@ from stream_server.session.messages import (
 from stream_server.session.session import Session
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
+from stream_server.speech.scribe import Scribe
 from tests.support.scripted_engine import ScriptedEngine
 
 
@@ -32,15 +33,18 @@ class Conversation:
 
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
                  windows: tuple[Window, ...] = DEFAULT_WINDOWS, detectors: Detectors = Detectors(),  # noqa: B008
-                 server_hotwords: HotwordList = EMPTY, second_model: bool = False, **start: object) -> None:
+                 server_hotwords: HotwordList = EMPTY, second_model: bool = False,
+                 scribe: Scribe | None = None, **start: object) -> None:
         self.engine = engine or ScriptedEngine()
         self.session = Session("s", model="scripted", windows=windows, defaults=SessionDefaults(),
                                limits=limits or SessionLimits(), detectors=detectors, hotwords=server_hotwords,
-                               second_model=second_model)
+                               second_model=second_model, punctuation=scribe is not None, itn=scribe is not None)
+        self.scribe = scribe
         self.messages: list[ServerMessage] = []
         self.engine_waits = False
         self.jury_waits = False
         self.seconds_wait = False
+        self.scribe_waits = False
         self.now = 0.0
         self.session.receive_start(Start(**start))
         self.pump()
@@ -94,13 +98,13 @@ class Conversation:
             self.session.receive_scores()
             self._work()
         self._work()
-        if self.engine.second_passes:
+        if self.engine.second_passes or self.scribe is not None:
             # What holds the session asks for the next deadline whenever something has moved.
             self.session.next_deadline(self.now)
         self.messages += self.session.take_messages()
 
     def _work(self) -> None:
-        while not self.engine_waits and (self._step() or self._hear_again()):
+        while not self.engine_waits and (self._step() or self._hear_again() or self._write()):
             pass
 
     def _step(self) -> bool:
@@ -115,6 +119,15 @@ class Conversation:
         if self.seconds_wait or not self.engine.second_passes:
             return False
         self.session.receive_second_pass(self.engine.second_passes.pop(0))
+        return True
+
+    def _write(self) -> bool:
+        if self.scribe_waits or (text := self.session.take_text()) is None:
+            return False
+        segment, spoken = text
+        assert self.session.take_text() is None, "one final at a time"
+        (scribed,) = self.scribe.write([spoken])
+        self.session.receive_written(segment, scribed)
         return True
 
     def said(self, kind: type) -> list:
@@ -160,7 +173,7 @@ def check_order(messages: list[ServerMessage]) -> None:
                 opened[message.segment] = (message.revision, stable)
             else:
                 assert message.segment == closed, "finals in order"
-                assert message.second_pass or message.text.startswith(stable), "stable text was taken back"
+                assert message.second_pass or _spoken(message).startswith(stable), "stable text was taken back"
                 closed, latest_end = closed + 1, message.end_ms
                 del opened[message.segment]
         elif isinstance(message, Flushed):
@@ -169,11 +182,15 @@ def check_order(messages: list[ServerMessage]) -> None:
             assert place == len(messages) - 1 and not opened and message.segments == begun
 
 
+def _spoken(message: Partial | Final) -> str:
+    return message.text if isinstance(message, Partial) else message.spoken or message.text
+
+
 def _check_times(message: Partial | Final) -> None:
     times = [time for _, start, end in message.tokens for time in (start, end)]
     assert times == sorted(times)
     assert not times or message.start_ms <= times[0] and times[-1] <= message.end_ms
-    assert message.text.replace(" ", "") == "".join(text for text, _, _ in message.tokens)
+    assert _spoken(message).replace(" ", "") == "".join(text for text, _, _ in message.tokens)
     assert len(message.confidences) == len(message.tokens)
     assert all(0 <= confidence <= 1 for confidence in message.confidences)
 
