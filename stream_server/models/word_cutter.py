@@ -7,10 +7,12 @@ FunASR does so where a model's directory comes with a dictionary, `jieba_usr_dic
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stream_server.errors import ModelError
 from stream_server.speech.punctuated import Word
@@ -53,12 +55,16 @@ class WordCutter:
     def __init__(self, dictionary: Path) -> None:
         import jieba
 
+        jieba.setLogLevel(logging.WARNING)
         # One of our own: that of the module is shared by all that import it.
         self._jieba = jieba.Tokenizer()
-        try:
-            self._jieba.load_userdict(str(dictionary))
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ModelError(f"{dictionary}: cannot be read ({error}); needed one word a line, UTF-8") from error
+        # jieba would read what it finds under a known name in a directory where everybody may write.
+        with TemporaryDirectory() as private, dictionary.open("rb") as words:
+            self._jieba.tmp_dir = private
+            try:
+                self._jieba.load_userdict(words)
+            except ValueError as error:
+                raise ModelError(f"{dictionary}: cannot be read ({error}); needed one word a line, UTF-8") from error
 
     def words(self, text: str) -> list[Word]:
         """The words of `text`; English ones as they are written, Chinese as jieba cuts them."""

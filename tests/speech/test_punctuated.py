@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.speech.punctuated import marks_of, punctuate, words_of
@@ -29,6 +29,7 @@ def test_characters_and_latin_words(text: str, words: list[str]):
 
 
 @given(TEXTS)
+@settings(deadline=None)
 def test_words_lie_where_they_say(text: str):
     assert all(text[word.start : word.end] == word.text for word in words_of(text))
 
@@ -58,6 +59,7 @@ def test_within_a_sentence_no_capital():
 
 
 @given(TEXTS, st.data())
+@settings(deadline=None)
 def test_nothing_is_lost_and_every_word_is_found(text: str, data: st.DataObject):
     words = words_of(text)
     marks = data.draw(st.lists(MARKS, min_size=len(words), max_size=len(words)))

@@ -93,6 +93,7 @@ _WRITER = Writer()
 
 
 @given(TEXTS)
+@settings(deadline=None)
 def test_pieces_are_short_and_apart(text: str):
     end = 0
     for begin, after in pieces(text):
