@@ -71,7 +71,7 @@ def test_what_is_wrong_is_counted_as_such():
 @pytest.mark.skipif(not recordings.present(), reason=recordings.ABSENT)
 def test_a_track_has_its_turns_where_it_says():
     quiet = track(Noise("clean"), 1)
-    assert track(Noise("pink", 5), 1).turns == quiet.turns
+    assert track(Noise("clean"), 2).turns != quiet.turns
     spans = [span for turn in quiet.turns for span in turn]
     pauses = [after[0] - before[1] for turn in quiet.turns for before, after in zip(turn, turn[1:], strict=False)]
     between = [after[0][0] - before[-1][1] for before, after in zip(quiet.turns, quiet.turns[1:], strict=False)]
