@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # As the supervisor does for doors, before numpy is loaded.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.vad import cost, quality  # noqa: E402
 from benchmarks.vad.speech import Noise  # noqa: E402

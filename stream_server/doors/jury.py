@@ -61,14 +61,15 @@ class Jury:
                     break
         for party in together:
             del self._waiting[party]
-        if vads:
-            try:
+        try:
+            if vads:
                 vads[0].net.judge(vads)
-            except Exception:
-                for party in together:
-                    party.fail()
-        # Whoever has more that waits calls again, and comes after all others.
-        for party in together:
-            party.receive_scores()
+        except Exception:
+            for party in together:
+                party.fail()
+        else:
+            # Whoever has more that waits calls again, and comes after all others.
+            for party in together:
+                party.receive_scores()
         loop = asyncio.get_running_loop()
         self._sitting = loop.call_soon(self._sit) if self._waiting else None
