@@ -9,6 +9,10 @@ import numpy as np
 from stream_server.audio.jitter import JitterBuffer, Packet
 from stream_server.audio.timeline import Timeline
 
+LONGEST_BRIDGE_S = 0.06
+"""A gap up to this, three packets, is bridged by what was before it, mirrored and fading: recognition takes silence
+amid a word for its end. Longer gaps are silence."""
+
 Sound = np.ndarray | int
 """Samples (int16), or so many of silence."""
 
@@ -21,6 +25,8 @@ class RtpSound:
         self.jitter = JitterBuffer()
         self._timeline = Timeline(rate)
         self._decode = decode
+        self._longest_bridge = round(LONGEST_BRIDGE_S * rate)
+        self._last = np.zeros(0, np.int16)
         self._source: int | None = None
 
     def receive(self, source: int, packet: Packet, now: float) -> list[Sound]:
@@ -49,9 +55,16 @@ class RtpSound:
                 continue
             place = self._timeline.place(packet.timestamp, now)
             if place.silence:
-                sound.append(place.silence)
+                sound.append(self._bridge(place.silence))
+            self._last = samples
             samples = samples[place.overlap:]
             if len(samples):
                 sound.append(samples)
             self._timeline.advance(place.silence + len(samples))
         return sound
+
+    def _bridge(self, length: int) -> Sound:
+        if length > self._longest_bridge or not len(self._last):
+            return length
+        fading = np.linspace(1.0, 0.0, self._longest_bridge, dtype=np.float32)[:length]
+        return (np.resize(np.concatenate((self._last[::-1], self._last)), length) * fading).astype(np.int16)
