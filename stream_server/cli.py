@@ -158,7 +158,14 @@ def _add_settings(command: argparse.ArgumentParser, names: Collection[str], defa
         if option.path[0] in names:
             command.add_argument(
                 option.flag, dest="__".join(option.path), metavar=option.path[-1].upper(),
-                help=_help(option, defaults), **({"nargs": "+"} if option.path[-1] in LISTS else {}))
+                help=_help(option, defaults), **_values(option))
+
+
+def _values(option: Option) -> dict[str, object]:
+    """How many values an option has: several for a list, and a switch may be given alone."""
+    if option.path[-1] in LISTS:
+        return {"nargs": "+"}
+    return {"nargs": "?", "const": "true"} if option.field.annotation is bool else {}
 
 
 def _help(option: Option, defaults: Mapping[str, object]) -> str:
