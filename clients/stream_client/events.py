@@ -140,9 +140,10 @@ def from_fields(name: str, fields: dict[str, Any]) -> Event | None:
     if kind is None:
         return None
     known = {f.name: fields[f.name] for f in dataclasses.fields(kind) if f.name in fields}
-    if "tokens" in known:
-        known["tokens"] = tuple(tuple(token) for token in known["tokens"])
-    for name in ("confidences", "hotwords", "unspelt"):
+    for name in ("tokens", "places"):
+        if name in known:
+            known[name] = tuple(tuple(each) for each in known[name])
+    for name in ("confidences", "hotwords", "unspelt", "marks"):
         if name in known:
             known[name] = tuple(known[name])
     return kind(**known)

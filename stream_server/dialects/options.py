@@ -63,8 +63,7 @@ def updated(options: Options, said: dict[str, object]) -> Options:
     """
     readers = {
         "mode": _mode, "wav_name": _wav_name, "wav_format": _wav_format, "audio_fs": _audio_fs,
-        "chunk_size": _chunk_size, "hotwords": from_funasr,
-        "itn": _itn,
+        "chunk_size": _chunk_size, "hotwords": from_funasr, "itn": _itn,
     }
     changes = {name: read(said[name]) for name, read in readers.items() if said.get(name) is not None}
     for name, ours in (("encoder_chunk_look_back", "encoder_look_back"),
@@ -81,8 +80,8 @@ def updated(options: Options, said: dict[str, object]) -> Options:
 
 
 def _itn(value: object) -> bool:
-    """Numbers as they are written, unless it is refused: FunASR's default is true."""
-    return value is not False and str(value).lower() not in ("false", "0")
+    """Whether numbers are to be written; FunASR's default is true, as is what cannot be understood."""
+    return str(value).lower() not in ("false", "no", "0")
 
 
 def _mode(value: object) -> Mode:

@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
+from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
 from stream_server.doors.outbox import Outbox
 from stream_server.doors.stopwatch import Stopwatch
-from stream_server.engine.wire import EngineInfo
 from stream_server.errors import ClientError, EngineError, Overloaded
 from stream_server.session.messages import Command, Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
 from stream_server.session.session import Session
 from stream_server.session.states import State
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
-from stream_server.speech.scribe import Scribed, Spoken
+from stream_server.speech.recognition import Hypothesis, SecondPass
+from stream_server.speech.scribe import Scribed
 from stream_server.speech.vad import Vad
 
 log = logging.getLogger(__name__)
@@ -38,22 +37,6 @@ INTERNAL_ERROR = (1011, "internal error; it was logged")
 ENGINE_AWAY_RETRY_S = 5
 
 AUDIO_PIECE_BYTES = 64 << 10
-
-
-class Engine(Protocol):
-    """What the driver needs of an engine's client."""
-
-    info: EngineInfo | None
-
-    async def admit(self, session: str) -> None: ...
-
-    def release(self, session: str) -> None: ...
-
-    def submit(self, session: str, chunk: Chunk) -> None: ...
-
-    def abort(self, session: str, generation: int) -> None: ...
-
-    def write(self, session: str, segment: int, spoken: Spoken) -> None: ...
 
 
 class Driver:

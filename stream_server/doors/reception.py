@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
-from stream_server.doors.driver import Driver, Engine
+from stream_server.doors.driver import Driver
+from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link
 from stream_server.doors.observer import Observer

@@ -92,7 +92,7 @@ async def test_json_is_one_object_a_line(speech: Path) -> None:
     assert kinds == ["ready", "partial", "partial", "partial", "final", "ended", "timings"]
     assert outcome.objects[3] == {
         "type": "partial", "segment": 0, "revision": 3, "text": "今天天气很好", "stable": 4, "start_ms": 0,
-        "end_ms": 1800, "source": str(speech),
+        "end_ms": 1800, "tokens": [], "confidences": [], "source": str(speech),
     }  # fmt: skip
     assert outcome.objects[4]["tokens"] == [["今", 0, 300]]
     timings = outcome.objects[-1]

@@ -23,7 +23,7 @@ class SherpaDialect:
 
     def __init__(self, wishes: Wishes) -> None:
         for name in Wishes.__dataclass_fields__:
-            if getattr(wishes, name) not in (None, ""):
+            if getattr(wishes, name) not in (None, "", ()):
                 raise ValueError(f"{name} cannot be said in sherpa-onnx's protocol: its server decides")
         self.ended = False
         self._segment = 0
