@@ -11,10 +11,10 @@ from recipes.demo import augment, texts
 from recipes.demo.augment import Example
 from recipes.demo.features import FRAME, RATE, SHIFT, STEP, WIDTH, filter_banks, stacked
 from recipes.demo.geometry import DEFAULT, Layout, Window, lay_out
+from recipes.demo.loop import SEED
 from recipes.demo.model import positions
 from recipes.demo.speech import Corpus
 
-SEED = 7
 BLANK, START, END = 0, 1, 2
 WINDOWS = (DEFAULT, Window(8, 4), Window(4, 4))
 WINDOW_SHARES = (0.6, 0.25, 0.15)
@@ -60,6 +60,19 @@ def timeline(spans: np.ndarray, labels: list[int], count: int) -> tuple[Tensor, 
     return torch.from_numpy(mass).float(), torch.from_numpy(spoken)
 
 
+def draw_examples(random: np.random.Generator, corpus: Corpus, seconds: float) -> list[Example]:
+    """Examples of about `seconds` together: all of one utterance, or all of two to six."""
+    long, left, examples = random.random() < LONG_SHARE, seconds, []
+    while left > 0:
+        if random.random() < SILENT_SHARE:
+            examples.append(augment.silent_example(random))
+        else:
+            indices = random.integers(len(corpus), size=random.integers(2, 7) if long else 1)
+            examples.append(augment.example(random, corpus, list(indices)))
+        left -= len(examples[-1].samples) / RATE
+    return examples
+
+
 class Batches(Dataset[Batch]):
     """`batches[step]`; `seconds` of sound in each."""
 
@@ -73,19 +86,7 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         random = np.random.default_rng((SEED, step))
         window = WINDOWS[random.choice(len(WINDOWS), p=WINDOW_SHARES)]
-        return self._batch(random, self._examples(random), window)
-
-    def _examples(self, random: np.random.Generator) -> list[Example]:
-        """Examples of about `seconds` together: all of one utterance, or all of two to six."""
-        long, left, examples = random.random() < LONG_SHARE, self._seconds, []
-        while left > 0:
-            if random.random() < SILENT_SHARE:
-                examples.append(augment.silent_example(random))
-            else:
-                indices = random.integers(len(self._corpus), size=random.integers(2, 7) if long else 1)
-                examples.append(augment.example(random, self._corpus, list(indices)))
-            left -= len(examples[-1].samples) / RATE
-        return examples
+        return self._batch(random, draw_examples(random, self._corpus, self._seconds), window)
 
     def _batch(self, random: np.random.Generator, examples: list[Example], window: Window) -> Batch:
         features, lengths, labels, masses, spoken = [torch.zeros(1, WIDTH)], [], [], [], []

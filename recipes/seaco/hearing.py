@@ -1,0 +1,92 @@
+"""The first half of the training: hear whole segments, and when each character begins. Hotwords come later."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipes.demo import loop
+from recipes.demo.train import cut_mass, mass_loss
+from recipes.seaco.network import fresh_network
+from recipes.seaco.onsets import onsets
+from recipes.seaco.segments import SegmentBatches, Segments
+from stream_server.models.cif import integrate
+from stream_server.models.offline import OfflineParaformer
+
+
+@dataclass(frozen=True)
+class Plan(loop.Schedule):
+    """Shorter than the streaming model's, whose weights it begins with."""
+
+    steps: int = 2800
+    rate: float = 8e-4
+    warm_up: int = 100
+    seconds: float = 50.0  # of sound in a step
+
+
+class Hearing(loop.Trainee):
+    """The network without its hotwords, and the head that names the character at each frame."""
+
+    def __init__(self, network: OfflineParaformer) -> None:
+        super().__init__()
+        self.model = network
+        base = network.architecture.base
+        self.hint = nn.Linear(base.size, base.vocabulary)
+        for part in bias_parts(network):
+            part.requires_grad_(False)
+
+    def forward(self, batch: Segments, step: int) -> dict[str, Tensor]:
+        inside, known = batch.inside, batch.labels >= 0
+        encoded = self.model.encoder.whole(batch.features, inside, torch.float32)
+        alphas = self.model.predictor(encoded) * inside
+        embeddings, hidden = said(self.model, encoded, alphas.detach(), batch)
+        scores = self.model.decoder.output_layer(hidden[known])
+        text = functional.cross_entropy(scores, batch.labels[known], label_smoothing=0.05)
+        hint = functional.cross_entropy(self.hint(encoded[inside]), batch.spoken[inside])
+        mass = mass_loss(alphas, batch.mass, inside, drift_weight=1.0)
+        onset = torch.zeros(())
+        if step % 2 == 0:  # the slowest part, and soon learnt
+            # The encoder serves the text: it is not bent towards onsets.
+            onset = onset_loss(onsets(self.model.predictor, encoded.detach(), batch.frames), batch)
+        return {
+            "text": text,
+            "hint": hint,
+            "mass": mass,
+            "onsets": onset,
+            "errors": (scores.argmax(-1) != batch.labels[known]).float().mean(),
+            "total": text + 0.4 * hint + mass + onset,
+        }
+
+
+def bias_parts(network: OfflineParaformer) -> tuple[nn.Module, ...]:
+    """What only hotwords need."""
+    return network.decoder.embed, network.bias_encoder, network.seaco_decoder, network.hotword_output_layer
+
+
+def said(
+    network: OfflineParaformer, encoded: Tensor, alphas: Tensor, batch: Segments
+) -> tuple[Tensor, Tensor]:
+    """Characters' embeddings and the decoder's hidden states, [B, N, D] each, as many as each row has labels."""
+    cut = cut_mass(alphas, batch.mass, batch.labels, guidance=0.0)
+    # A row's last character may be complete only with the empty frame behind its last.
+    fired = integrate(functional.pad(cut, (0, 1)), functional.pad(encoded, (0, 0, 0, 1)))
+    known = batch.labels >= 0
+    embeddings = fired.embeddings[:, : known.shape[1]] * known[..., None]
+    return embeddings, network.decoder.whole(embeddings, known, encoded, batch.inside)
+
+
+def onset_loss(shares: Tensor, batch: Segments) -> Tensor:
+    """How far each step's share is from the true one, and the running sum from the true one."""
+    inside = batch.inside.repeat_interleave(3, dim=1)
+    each = functional.binary_cross_entropy(shares[inside].clamp(0, 1), batch.onsets[inside])
+    sums = functional.smooth_l1_loss(shares.cumsum(1)[inside], batch.onsets.cumsum(1)[inside], beta=0.1)
+    return each + 0.2 * sums
+
+
+def train(folder: Path, batches: SegmentBatches, plan: Plan) -> loop.State:
+    """Train from the checkpoint in `folder`, or from the streaming model."""
+    torch.manual_seed(loop.SEED)
+    state = loop.State.fresh(Hearing(fresh_network()), plan)
+    return loop.train(folder / "hearing.pt", batches, state, plan)
