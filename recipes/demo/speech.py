@@ -6,13 +6,14 @@ ends.  It keeps its voice in global variables, so every process synthesises for 
 
 import ctypes
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -118,6 +119,14 @@ class _Espeak:
         samples = np.concatenate(self._pieces)
         return samples, self._spans(text, len(samples))
 
+    def phonemes(self, text: str) -> str:
+        """What espeak-ng says for a text, tones included, in its own notation."""
+        self._library.espeak_SetVoiceByName(LANGUAGE.encode())
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        data = ctypes.create_string_buffer(text.encode())
+        at = ctypes.c_void_p(ctypes.addressof(data))
+        return self._library.espeak_TextToPhonemes(ctypes.byref(at), _UTF8, 0).decode()
+
     def _spans(self, text: str, total: int) -> np.ndarray:
         """A character lasts until the next one, or until the silence (`_:`) that follows it.
 
@@ -146,20 +155,41 @@ def _synthesise(text: str, voice: Voice) -> Utterance:
     return Utterance(sound.astype(np.int16), written, times.astype(np.int32), voice)
 
 
-def _synthesise_into(pipe: Connection, text: str, voice: Voice) -> None:
+def _call_into(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     # Breath and flutter come from the C library's random numbers, which a fork goes on with where its parent was.
     ctypes.CDLL(None).srand(1)
-    pipe.send(_synthesise(text, voice))
+    pipe.send(function(*arguments))
     pipe.close()
 
 
-def _receive(pipe: Connection, process: BaseProcess) -> Utterance:
+def _start(function: Callable[..., Any], *arguments: Any) -> tuple[Connection, BaseProcess]:
+    """Call it in a process of its own."""
+    context = get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_call_into, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _receive(pipe: Connection, process: BaseProcess) -> Any:
     try:
-        utterance: Utterance = pipe.recv()
+        result = pipe.recv()
     except EOFError:
         raise RuntimeError("espeak-ng failed; its process has said why") from None
     process.join()
-    return utterance
+    return result
+
+
+def _phonemes(written: list[str]) -> list[str]:
+    espeak = _Espeak()
+    return [espeak.phonemes(text) for text in written]
+
+
+def phonemes(written: list[str]) -> list[str]:
+    """What espeak-ng says for each text, tones included, in its own notation."""
+    said: list[str] = _receive(*_start(_phonemes, written))
+    return said
 
 
 def synthesise(jobs: Iterable[tuple[str, Voice]], processes: int = 1) -> Iterator[Utterance]:
@@ -169,14 +199,9 @@ def synthesise(jobs: Iterable[tuple[str, Voice]], processes: int = 1) -> Iterato
     fresh one says the same thing for the same job, whatever was said before.  (No pool: its threads and
     forking without end do not go together.)
     """
-    context = get_context("fork")
     running: deque[tuple[Connection, BaseProcess]] = deque()
     for text, voice in jobs:
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_synthesise_into, args=(theirs, text, voice), daemon=True)
-        process.start()
-        theirs.close()
-        running.append((ours, process))
+        running.append(_start(_synthesise, text, voice))
         if len(running) >= processes:
             yield _receive(*running.popleft())
     while running:

@@ -20,18 +20,24 @@ from stream_server.models.offline import OfflineParaformer
 class Plan(loop.Schedule):
     """Shorter than the streaming model's, whose weights it begins with."""
 
-    steps: int = 2800
-    rate: float = 8e-4
-    warm_up: int = 100
+    steps: int = 2500
+    rate: float = 4e-4
+    warm_up: int = 50
     seconds: float = 50.0  # of sound in a step
+    settling: int = 200  # steps in which a new head learns from the encoder and does not yet teach it
+
+    def drift_weight_at(self, step: int) -> float:
+        """How much the running sum's error counts: little while the network learns to hear, then ever more."""
+        return 0.2 + 0.8 * step / self.steps
 
 
 class Hearing(loop.Trainee):
     """The network without its hotwords, and the head that names the character at each frame."""
 
-    def __init__(self, network: OfflineParaformer) -> None:
+    def __init__(self, network: OfflineParaformer, plan: Plan) -> None:
         super().__init__()
         self.model = network
+        self._plan = plan
         base = network.architecture.base
         self.hint = nn.Linear(base.size, base.vocabulary)
         for part in bias_parts(network):
@@ -44,8 +50,9 @@ class Hearing(loop.Trainee):
         embeddings, hidden = said(self.model, encoded, alphas.detach(), batch)
         scores = self.model.decoder.output_layer(hidden[known])
         text = functional.cross_entropy(scores, batch.labels[known], label_smoothing=0.05)
-        hint = functional.cross_entropy(self.hint(encoded[inside]), batch.spoken[inside])
-        mass = mass_loss(alphas, batch.mass, inside, drift_weight=1.0)
+        heard = encoded[inside].detach() if step < self._plan.settling else encoded[inside]
+        hint = functional.cross_entropy(self.hint(heard), batch.spoken[inside])
+        mass = mass_loss(alphas, batch.mass, inside, self._plan.drift_weight_at(step))
         onset = torch.zeros(())
         if step % 2 == 0:  # the slowest part, and soon learnt
             # The encoder serves the text: it is not bent towards onsets.
@@ -88,5 +95,5 @@ def onset_loss(shares: Tensor, batch: Segments) -> Tensor:
 def train(folder: Path, batches: SegmentBatches, plan: Plan) -> loop.State:
     """Train from the checkpoint in `folder`, or from the streaming model."""
     torch.manual_seed(loop.SEED)
-    state = loop.State.fresh(Hearing(fresh_network()), plan)
+    state = loop.State.fresh(Hearing(fresh_network(), plan), plan)
     return loop.train(folder / "hearing.pt", batches, state, plan)
