@@ -71,8 +71,12 @@ tokenizer_conf: {{unk_symbol: <unk>, split_with_space: true}}
 
 def export(folder: Path, weights: dict[str, Tensor], size: Size, normalisation: tuple[Tensor, Tensor]) -> None:
     """Write `config.yaml`, `model.pt` (half precision), `am.mvn` and `tokens.json`."""
+    write_hub(folder, CONFIG.format(**size.as_dict(), shift=size.kernel // 2, tail=TAIL), weights, normalisation)
+
+
+def write_hub(folder: Path, config: str, weights: dict[str, Tensor], normalisation: tuple[Tensor, Tensor]) -> None:
+    """Write the four files; `config` is the text of `config.yaml`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = CONFIG.format(**size.as_dict(), shift=size.kernel // 2, tail=TAIL)
     (folder / "config.yaml").write_text(config)
     (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False, indent=0) + "\n")
     write_normalisation(folder / "am.mvn", *normalisation)

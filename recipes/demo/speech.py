@@ -7,7 +7,7 @@ ends.  It keeps its voice in global variables, so every process synthesises for 
 import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -226,13 +226,18 @@ def synthesise_held_out(count: int, seed: int) -> Iterator[tuple[np.ndarray, str
 
     Texts and voice variants are held out; the sound is clean and has 0.3 s of silence at both ends.
     """
+    for utterance in speak_held_out(texts.held_out_texts(count, seed), seed):
+        yield utterance.samples, utterance.text, utterance.voice
+
+
+def speak_held_out(written: list[str], seed: int) -> Iterator[Utterance]:
+    """Texts in held-out voices, the same for a seed; the sound is clean and has 0.3 s of silence at both ends."""
     random = Random(f"held-out voices {seed}")
     edge = np.zeros(RATE * 3 // 10, dtype=np.int16)
-    jobs = [(text, held_out_voice(random)) for text in texts.held_out_texts(count, seed)]
-    for utterance in synthesise(jobs):
+    for utterance in synthesise([(text, held_out_voice(random)) for text in written]):
         level = 10 ** (random.uniform(-12, 0) / 20)
         sound = (utterance.samples * level).astype(np.int16)
-        yield np.concatenate((edge, sound, edge)), utterance.text, utterance.voice
+        yield replace(utterance, samples=np.concatenate((edge, sound, edge)), spans=utterance.spans + len(edge))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 
 from recipes.demo import loop
 from recipes.demo.batches import tokens
-from recipes.seaco.hearing import bias_parts
 from recipes.seaco.heard import Heard
-from recipes.seaco.lists import ListMaker
-from recipes.seaco.names import kept_names
+from recipes.seaco.hearing import bias_parts
+from recipes.seaco.lists import ListMaker, Lists
+from recipes.seaco.names import KeptNames
 from recipes.seaco.network import NO_BIAS
 from recipes.seaco.sounds import Sounds
 from stream_server.models.offline import NO_WORD, OfflineParaformer
@@ -28,10 +28,10 @@ GUIDED_LAYERS = (3, 6)  # counted from one; FunASR's filter of long lists looks 
 class Plan(loop.Schedule):
     """Long, and each step quick."""
 
-    steps: int = 5000
+    steps: int = 3000
     rate: float = 1.5e-3
     warm_up: int = 200
-    rows: int = 64  # segments in a step
+    rows: int = 32  # segments in a step
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Lookout:
 class Lookouts(Dataset[Lookout]):
     """`lookouts[step]`, which follows from the step alone."""
 
-    def __init__(self, heard: Heard, sounds: Sounds, rows: int, gap: int) -> None:
+    def __init__(self, heard: Heard, sounds: Sounds, kept: KeptNames, rows: int, gap: int) -> None:
         self._heard = heard
         self._sounds = sounds
-        self._kept = kept_names(sounds)
+        self._kept = kept
         self._rows = rows
         self._gap = gap
         self._numbers = {token: number for number, token in enumerate(tokens())}
@@ -68,7 +68,11 @@ class Lookouts(Dataset[Lookout]):
     def __getitem__(self, step: int) -> Lookout:
         random = Random(f"lists {step}")
         segments = [random.randrange(len(self._heard)) for _ in range(self._rows)]
-        drawn = ListMaker(random, self._sounds, self._kept).draw([self._heard.text(segment) for segment in segments])
+        maker = ListMaker(random, self._sounds, self._kept)
+        return self.lay_out(segments, maker.draw([self._heard.text(segment) for segment in segments]))
+
+    def lay_out(self, segments: list[int], drawn: Lists) -> Lookout:
+        """Segments by their numbers, and their lists."""
         words = [torch.tensor([self._numbers[character] for character in word]) for word in drawn.words]
         words.append(torch.tensor(NO_WORD))
         none = len(drawn.words)
@@ -87,7 +91,8 @@ class Lookouts(Dataset[Lookout]):
                 torch.where(found >= 0, found, none),
                 listed,
             ))
-        embeddings, hidden, spoken, labels, target, listed = (self._with_gaps(column) for column in zip(*parts, strict=True))
+        columns = zip(*parts, strict=True)
+        embeddings, hidden, spoken, labels, target, listed = (self._with_gaps(column) for column in columns)
         listed[:, none] = True
         return Lookout(
             embeddings, hidden, spoken, labels, target, pad_sequence(words, batch_first=True),
@@ -155,7 +160,22 @@ class Finding(loop.Trainee):
         return functional.cross_entropy(self.model.hotword_output_layer(said[there]), words[there])
 
 
+@torch.no_grad()
+def begin_with_what_is_known(network: OfflineParaformer) -> None:
+    """Hotwords are read, and said, with the vectors by which the decoder tells characters apart.
+
+    Characters that sound alike have like vectors there, near to those of what was heard: so the search for a word that
+    sounds like what was said begins with a scent.
+    """
+    scores = network.decoder.output_layer
+    weight = scores.weight - scores.weight.mean(0)
+    network.decoder.embed[0].weight.copy_(weight / weight.std() + 0.3 * torch.randn_like(weight))
+    network.hotword_output_layer.weight.copy_(scores.weight)
+    network.hotword_output_layer.bias.zero_()
+
+
 def train(folder: Path, network: OfflineParaformer, lookouts: Lookouts, plan: Plan) -> loop.State:
     """Train from the checkpoint in `folder`, or from a `network` that hears."""
     torch.manual_seed(loop.SEED)
+    begin_with_what_is_known(network)
     return loop.train(folder / "finding.pt", lookouts, loop.State.fresh(Finding(network), plan), plan)

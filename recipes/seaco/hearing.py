@@ -20,7 +20,7 @@ from stream_server.models.offline import OfflineParaformer
 class Plan(loop.Schedule):
     """Shorter than the streaming model's, whose weights it begins with."""
 
-    steps: int = 2500
+    steps: int = 2100
     rate: float = 4e-4
     warm_up: int = 50
     seconds: float = 50.0  # of sound in a step
