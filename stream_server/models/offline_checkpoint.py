@@ -35,6 +35,8 @@ from stream_server.models.random_weights import random_offline_tensors, syntheti
 OFFLINE_HUB_IDS = {"paraformer-zh": "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"}
 """Short names, as FunASR has them, of models that the second pass can run."""
 
+OFFLINE_DEMO = Path(__file__).parent.parent / "data" / "demo-seaco"
+
 _UNUSED = ("ctc.", "criterion", "seaco_decoder.embed.", "seaco_decoder.output_layer.")
 """Parameters that only training uses: a checkpoint may have them."""
 
@@ -55,17 +57,13 @@ class OfflineModel:
 
 
 def load_offline(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> OfflineModel:
-    """The model that `model` names: `random`, a directory, a hub id or a hub's short name.
+    """The model that `model` names: `demo`, `random`, a directory, a hub id or a hub's short name.
 
     Raises ModelError, in one line, where there is none or it cannot be served.
     """
     if model == "random":
         return random_offline_model(SEACO_LARGE, dtype, device)
-    hub_id = OFFLINE_HUB_IDS.get(model, model)
-    if not Path(model).is_dir() and not looks_like_hub_id(hub_id):
-        known = ", ".join(["random", *OFFLINE_HUB_IDS])
-        raise ModelError(f"second pass {model!r} is unknown; needed one of {known}, a directory, or a hub id")
-    return load_offline_directory(Path(model) if Path(model).is_dir() else download(hub_id), dtype, device)
+    return load_offline_directory(_find(model), dtype, device)
 
 
 def load_offline_directory(directory: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> OfflineModel:
@@ -77,6 +75,18 @@ def load_offline_directory(directory: Path, dtype: torch.dtype = torch.float32, 
     shift, scale = read_cmvn(directory / "am.mvn", architecture.base.features)
     tensors = read_tensors(directory / "model.pt")
     return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
+
+
+def _find(model: str) -> Path:
+    if model == "demo":
+        return OFFLINE_DEMO
+    if Path(model).is_dir():
+        return Path(model)
+    hub_id = OFFLINE_HUB_IDS.get(model, model)
+    if looks_like_hub_id(hub_id):
+        return download(hub_id)
+    known = ", ".join(["demo", "random", *OFFLINE_HUB_IDS])
+    raise ModelError(f"second pass {model!r} is unknown; needed one of {known}, a directory, or a hub id")
 
 
 def random_offline_model(

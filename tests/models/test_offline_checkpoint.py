@@ -89,7 +89,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 
 def test_an_unknown_name_lists_what_is_allowed():
-    with pytest.raises(ModelError, match="second pass 'whisper' is unknown; needed one of random, paraformer-zh"):
+    with pytest.raises(ModelError, match="second pass 'whisper' is unknown; needed one of demo, random, paraformer-zh"):
         load_offline("whisper")
 
 
