@@ -41,7 +41,7 @@ class Lookout:
     embeddings, hidden [P, D]; spoken [P] where there is a character and no gap.
     labels [P] the hotword's token, or "no hotword".  target [P] which of the words it is of, the last for none.
     words [K, longest] token numbers, the last that of no hotword; lengths [K].  listed [P, K] words in the list of
-    the segment to which a character belongs.
+    the segment to which a character belongs.  decided [P, K] these, and all words that are surely not said in it.
     """
 
     embeddings: Tensor
@@ -52,6 +52,7 @@ class Lookout:
     words: Tensor
     lengths: Tensor
     listed: Tensor
+    decided: Tensor
 
 
 class Lookouts(Dataset[Lookout]):
@@ -81,27 +82,33 @@ class Lookouts(Dataset[Lookout]):
             first, last = self._heard.at[segment : segment + 2].tolist()
             found = torch.tensor(drawn.found[row])
             written = torch.tensor([self._numbers[character] for character in drawn.written[row]])
-            listed = torch.zeros(last - first, none + 1, dtype=torch.bool)
-            listed[:, [*drawn.listed[row], none]] = True
             parts.append((
                 self._heard.embeddings[first:last].float(),
                 self._heard.hidden[first:last].float(),
                 torch.ones(last - first, dtype=torch.bool),
                 torch.where(found >= 0, written, NO_BIAS),
                 torch.where(found >= 0, found, none),
-                listed,
+                _chosen(drawn.listed[row], last - first, none),
+                _chosen(drawn.decided[row], last - first, none),
             ))
-        columns = zip(*parts, strict=True)
-        embeddings, hidden, spoken, labels, target, listed = (self._with_gaps(column) for column in columns)
-        listed[:, none] = True
+        columns = (self._with_gaps(column) for column in zip(*parts, strict=True))
+        embeddings, hidden, spoken, labels, target, listed, decided = columns
+        listed[:, none] = decided[:, none] = True
         return Lookout(
             embeddings, hidden, spoken, labels, target, pad_sequence(words, batch_first=True),
-            torch.tensor([len(word) for word in words]), listed,
+            torch.tensor([len(word) for word in words]), listed, decided,
         )
 
     def _with_gaps(self, rows: tuple[Tensor, ...]) -> Tensor:
         gap = rows[0].new_zeros(self._gap, *rows[0].shape[1:])
         return torch.cat([piece for row in rows for piece in (row, gap)])
+
+
+def _chosen(words: list[int], characters: int, none: int) -> Tensor:
+    """[characters, none + 1], true for the words and for none of them."""
+    chosen = torch.zeros(characters, none + 1, dtype=torch.bool)
+    chosen[:, [*words, none]] = True
+    return chosen
 
 
 class Finding(loop.Trainee):
@@ -120,8 +127,7 @@ class Finding(loop.Trainee):
         scores, looks = self._find(batch, vectors)
         spoken = batch.spoken
         found = functional.cross_entropy(scores[spoken], batch.labels[spoken])
-        target = batch.target[spoken][:, None]
-        look = sum(-(part[spoken].gather(1, target) + 1e-6).log().mean() for part in looks) / len(looks)
+        look = sum(_look_loss(part[spoken], batch.target[spoken]) for part in looks) / len(looks)
         spelling = self._spelling_loss(batch, vectors)
         said, right = batch.labels[spoken], scores[spoken].argmax(-1) == batch.labels[spoken]
         return {
@@ -130,7 +136,7 @@ class Finding(loop.Trainee):
             "spelling": spelling,
             "missed": 1 - right[said != NO_BIAS].float().mean(),
             "wrong": 1 - right[said == NO_BIAS].float().mean(),
-            "total": found + 0.3 * look + 0.3 * spelling,
+            "total": found + 0.5 * look + 0.3 * spelling,
         }
 
     def _vectors(self, batch: Lookout) -> Tensor:
@@ -143,11 +149,13 @@ class Finding(loop.Trainee):
         decoder = self.model.seaco_decoder
         x = torch.stack((batch.embeddings, batch.hidden))
         memory = vectors.expand(2, -1, -1)
-        spoken, visible = batch.spoken[None, :, None].float(), batch.listed[None, None]
+        spoken = batch.spoken[None, :, None].float()
+        # What to look at is learnt among many more words than most lists have.
+        visible, decided = batch.listed[None, None], batch.decided[None, None]
         looks = []
         for number, layer in enumerate(decoder.decoders, 1):
             if number in GUIDED_LAYERS:
-                looks.append(layer.weights(x, spoken, memory, visible).mean((0, 1)))
+                looks.append(layer.weights(x, spoken, memory, decided).mean((0, 1)))
             x = layer.whole(x, spoken, memory, visible)
         found = decoder.after_norm(decoder.decoders3[0](x, torch.float32)).sum(0)
         return self.model.hotword_output_layer(found), looks
@@ -158,6 +166,13 @@ class Finding(loop.Trainee):
         there = torch.arange(words.shape[1]) < batch.lengths[:, None]
         said = torch.stack([head(vectors) for head in self.spell[: words.shape[1]]], dim=1)
         return functional.cross_entropy(self.model.hotword_output_layer(said[there]), words[there])
+
+
+def _look_loss(looks: Tensor, target: Tensor) -> Tensor:
+    """How far `looks` [N, K] are from `target` [N]; hotwords, which are few, count as much as all else."""
+    loss = -(looks.gather(1, target[:, None])[:, 0] + 1e-6).log()
+    hot = target < looks.shape[1] - 1
+    return 0.5 * loss[hot].sum() / hot.sum().clamp_min(1) + 0.5 * loss[~hot].sum() / (~hot).sum().clamp_min(1)
 
 
 @torch.no_grad()

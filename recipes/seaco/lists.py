@@ -27,12 +27,14 @@ class Lists:
     """Hotwords of a batch's rows.
 
     words: of all rows together.  listed: for each row the numbers of the words in its list.
+    decided: for each row the numbers of its list's words and of all others that are surely not said in it.
     found: for each row and each of its characters the number of the word that it is part of, or -1.
     written: for each row its text, hotwords written as they are in its list.
     """
 
     words: list[str]
     listed: list[list[int]]
+    decided: list[list[int]]
     found: list[list[int]]
     written: list[str]
 
@@ -68,7 +70,7 @@ class ListMaker:
             words += close
         words += [word for word in (self._other() for _ in range(OTHERS)) if self._may_list(word)]
         word_sounds = [self._sounds.of(word) for word in words]
-        listed, found, written = [], [], []
+        listed, decided, found, written = [], [], [], []
         for row, text in enumerate(rows):
             sound = self._sounds.of(text)
             # A word may come to sound like something that is said here by chance; it is then left out.
@@ -76,9 +78,10 @@ class ListMaker:
             others = self._random.sample(absent, min(len(absent), self._size()))
             present = self._mark(text, sound, said[row], words, word_sounds)
             listed.append(sorted({*others, *present[0], *(number for number in near[row] if number in absent)}))
+            decided.append(sorted({*absent, *present[0]}))
             found.append(present[1])
             written.append(present[2])
-        return Lists(words, listed, found, written)
+        return Lists(words, listed, decided, found, written)
 
     def _mark(
         self, text: str, sound: str, own: list[int], words: list[str], word_sounds: list[str]
