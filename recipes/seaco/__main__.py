@@ -36,12 +36,9 @@ def _make(arguments: argparse.Namespace) -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     corpus = speech.make_corpus(arguments.corpus, arguments.processes)
-    normalisation, plan = read_normalisation(STREAMING / "am.mvn"), hearing.Plan()
-    state = hearing.train(arguments.work, SegmentBatches(corpus, normalisation, plan.seconds), plan)
-    network = state.trainee.model
-    network.load_state_dict(state.average)
-    print("listening", flush=True)
-    source = SegmentBatches(corpus, normalisation, plan.seconds, heard.SEED)
+    normalisation = read_normalisation(STREAMING / "am.mvn")
+    network = hearing.train(arguments.work, corpus, normalisation)
+    source = SegmentBatches(corpus, normalisation, hearing.Plan().seconds, heard.SEED, shuffle=True)
     known, search = heard.make_heard(arguments.work / "heard.pt", network, source), finding.Plan()
     gap = architecture().bias.kernel // 2
     sounds = vocabulary_sounds()

@@ -14,7 +14,7 @@ from recipes.seaco.segments import SegmentBatches, Segments
 from stream_server.models.offline import OfflineParaformer
 
 SEED = 8
-BATCHES = 600  # of 50 s: two of three utterances
+BATCHES = 450  # of 50 s: half of the utterances
 
 
 @dataclass(frozen=True)

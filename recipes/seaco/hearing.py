@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipes.demo import loop
+from recipes.demo.speech import Corpus
 from recipes.demo.train import cut_mass, mass_loss
 from recipes.seaco.network import fresh_network
 from recipes.seaco.onsets import onsets
@@ -92,8 +93,17 @@ def onset_loss(shares: Tensor, batch: Segments) -> Tensor:
     return each + 0.2 * sums
 
 
-def train(folder: Path, batches: SegmentBatches, plan: Plan) -> loop.State:
-    """Train from the checkpoint in `folder`, or from the streaming model."""
+def train(folder: Path, corpus: Corpus, normalisation: tuple[Tensor, Tensor]) -> OfflineParaformer:
+    """Learn from the corpus, then with half of it shuffled; from checkpoints, or from the streaming model."""
+    plan, loose = Plan(), Plan(steps=500, rate=3e-4, settling=0)
     torch.manual_seed(loop.SEED)
     state = loop.State.fresh(Hearing(fresh_network(), plan), plan)
-    return loop.train(folder / "hearing.pt", batches, state, plan)
+    batches = SegmentBatches(corpus, normalisation, plan.seconds)
+    state = loop.train(folder / "hearing.pt", batches, state, plan)
+    state.trainee.model.load_state_dict(state.average)
+    trainee = Hearing(state.trainee.model, loose)
+    trainee.hint = state.trainee.hint
+    batches = SegmentBatches(corpus, normalisation, loose.seconds, loop.SEED + 1, shuffle=True)
+    state = loop.train(folder / "shuffled.pt", batches, loop.State.fresh(trainee, loose), loose)
+    state.trainee.model.load_state_dict(state.average)
+    return state.trainee.model

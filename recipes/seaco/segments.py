@@ -13,6 +13,7 @@ from recipes.demo.batches import draw_examples, timeline, tokens
 from recipes.demo.features import RATE, filter_banks, stacked
 from recipes.demo.loop import SEED
 from recipes.demo.speech import Corpus
+from recipes.seaco.shuffle import ShuffledCorpus
 
 STEP = RATE // 50  # samples in one of the second CIF's steps of 20 ms
 SHIFT = 1.5  # steps by which times are read before an onset fires (FunASR: force_time_shift)
@@ -62,20 +63,23 @@ def onset_mass(spans: np.ndarray, steps: int) -> Tensor:
 
 
 class SegmentBatches(Dataset[Segments]):
-    """`batches[step]`; `seconds` of sound in each. Another `seed` says other things."""
+    """`batches[step]`; `seconds` of sound in each. Another `seed` says other things; `shuffle` half of them."""
 
     def __init__(
-        self, corpus: Corpus, normalisation: tuple[Tensor, Tensor], seconds: float, seed: int = SEED
+        self, corpus: Corpus, normalisation: tuple[Tensor, Tensor], seconds: float, seed: int = SEED,
+        shuffle: bool = False,
     ) -> None:
         self._corpus = corpus
         self._shift, self._scale = normalisation
         self._seconds = seconds
         self._seed = seed
+        self._shuffle = shuffle
         self._numbers = {token: number for number, token in enumerate(tokens())}
 
     def __getitem__(self, step: int) -> Segments:
         random = np.random.default_rng((self._seed, step))
-        return self.batch(draw_examples(random, self._corpus, self._seconds))
+        corpus = ShuffledCorpus(self._corpus, random) if self._shuffle else self._corpus
+        return self.batch(draw_examples(random, corpus, self._seconds))
 
     def batch(self, examples: list[Example]) -> Segments:
         """The examples side by side."""
