@@ -94,16 +94,22 @@ def onset_loss(shares: Tensor, batch: Segments) -> Tensor:
 
 
 def train(folder: Path, corpus: Corpus, normalisation: tuple[Tensor, Tensor]) -> OfflineParaformer:
-    """Learn from the corpus, then with half of it shuffled; from checkpoints, or from the streaming model."""
+    """Learn from the corpus, then with half of it shuffled; from checkpoints, or from the streaming model.
+
+    The encoder then hears what is said and not what is usual. To know what is usual is the decoder's part, and
+    shuffled texts unteach it: the decoder is put back as it was before.
+    """
     plan, loose = Plan(), Plan(steps=500, rate=3e-4, settling=0)
     torch.manual_seed(loop.SEED)
     state = loop.State.fresh(Hearing(fresh_network(), plan), plan)
     batches = SegmentBatches(corpus, normalisation, plan.seconds)
     state = loop.train(folder / "hearing.pt", batches, state, plan)
-    state.trainee.model.load_state_dict(state.average)
+    usual = {name: value.clone() for name, value in state.average.items()}
+    state.trainee.model.load_state_dict(usual)
     trainee = Hearing(state.trainee.model, loose)
     trainee.hint = state.trainee.hint
     batches = SegmentBatches(corpus, normalisation, loose.seconds, loop.SEED + 1, shuffle=True)
     state = loop.train(folder / "shuffled.pt", batches, loop.State.fresh(trainee, loose), loose)
-    state.trainee.model.load_state_dict(state.average)
+    decoder = {name: value for name, value in usual.items() if name.startswith("decoder.")}
+    state.trainee.model.load_state_dict(state.average | decoder)
     return state.trainee.model
