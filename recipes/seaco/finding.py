@@ -28,7 +28,7 @@ GUIDED_LAYERS = (3, 6)  # counted from one; FunASR's filter of long lists looks 
 class Plan(loop.Schedule):
     """Long, and each step quick."""
 
-    steps: int = 3000
+    steps: int = 3400
     rate: float = 1.5e-3
     warm_up: int = 200
     rows: int = 32  # segments in a step
