@@ -94,7 +94,8 @@ class ServeSettings(Frozen):
                        description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
     second_model: str = Field("none",
                               description="offline model that hears each segment again when it has ended: `none`, "
-                                          "`random`, a directory in FunASR's hub layout, a hub id or short name")
+                                          "`demo`, `random`, a directory in FunASR's hub layout, a hub id or short "
+                                          "name")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs")
     engines: int = Field(0, ge=0, le=64,
                          description="engine processes; 0: one on each CUDA device where `device` names none, else one")

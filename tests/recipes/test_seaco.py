@@ -28,6 +28,7 @@ from stream_server.models.hub_files import read_config
 from stream_server.models.offline import OfflineParaformer, segments_of
 from stream_server.models.offline_architecture import offline_architecture_from_config
 from stream_server.models.onsets import token_times
+from stream_server.models.pieces import finished
 from tests.recipes.test_speech import needs_espeak
 
 NOTHING = Corpus(np.zeros(0, np.int16), np.zeros(1, int), np.zeros((0, 2), int), np.zeros(1, int), [])
@@ -129,7 +130,7 @@ def test_what_training_hears_is_what_the_server_hears(
     assert batch.frames.tolist() == segments.frames.tolist()
     torch.testing.assert_close(features * batch.inside[..., None], batch.features, atol=2e-3, rtol=0)
     with torch.no_grad():
-        encoded = network.encoder.whole(batch.features, batch.inside, torch.float32)
+        encoded = finished(network.encoder.whole(batch.features, batch.inside, torch.float32))
         alphas = network.predictor(encoded) * batch.inside
         _, hidden = hearing.said(network, encoded, alphas, batch)
         ids = network.decoder.output_layer(hidden).argmax(-1)
