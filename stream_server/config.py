@@ -94,7 +94,8 @@ class ServeSettings(Frozen):
                        description="`demo`, `random`, a directory in FunASR's hub layout, a hub id or short name")
     second_model: str = Field("none",
                               description="offline model that hears each segment again when it has ended: `none`, "
-                                          "`random`, a directory in FunASR's hub layout, a hub id or short name")
+                                          "`demo`, `random`, a directory in FunASR's hub layout, a hub id or short "
+                                          "name")
     punctuation_model: str = Field("none",
                                    description="model that puts marks into finals: `none`, `demo`, `random`, a "
                                                "directory in FunASR's hub layout, a hub id or short name")

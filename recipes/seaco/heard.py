@@ -12,6 +12,7 @@ from recipes.demo.batches import tokens
 from recipes.seaco.hearing import said
 from recipes.seaco.segments import SegmentBatches, Segments
 from stream_server.models.offline import OfflineParaformer
+from stream_server.models.pieces import finished
 
 SEED = 8
 BATCHES = 450  # of 50 s: half of the utterances
@@ -43,7 +44,7 @@ def listen(network: OfflineParaformer, batches: Iterable[Segments]) -> Heard:
     """Hear them all; as many characters a segment as were said, however many were heard."""
     embeddings, hidden, labels, lengths = [], [], [], []
     for batch in batches:
-        encoded = network.encoder.whole(batch.features, batch.inside, torch.float32)
+        encoded = finished(network.encoder.whole(batch.features, batch.inside, torch.float32))
         parts = said(network, encoded, network.predictor(encoded) * batch.inside, batch)
         known = batch.labels >= 0
         embeddings.append(parts[0][known].half())

@@ -15,6 +15,7 @@ from recipes.seaco.onsets import onsets
 from recipes.seaco.segments import SegmentBatches, Segments
 from stream_server.models.cif import integrate
 from stream_server.models.offline import OfflineParaformer
+from stream_server.models.pieces import finished
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Hearing(loop.Trainee):
 
     def forward(self, batch: Segments, step: int) -> dict[str, Tensor]:
         inside, known = batch.inside, batch.labels >= 0
-        encoded = self.model.encoder.whole(batch.features, inside, torch.float32)
+        encoded = finished(self.model.encoder.whole(batch.features, inside, torch.float32))
         alphas = self.model.predictor(encoded) * inside
         embeddings, hidden = said(self.model, encoded, alphas.detach(), batch)
         scores = self.model.decoder.output_layer(hidden[known])
@@ -82,7 +83,7 @@ def said(
     fired = integrate(functional.pad(cut, (0, 1)), functional.pad(encoded, (0, 0, 0, 1)))
     known = batch.labels >= 0
     embeddings = fired.embeddings[:, : known.shape[1]] * known[..., None]
-    return embeddings, network.decoder.whole(embeddings, known, encoded, batch.inside)
+    return embeddings, finished(network.decoder.whole(embeddings, known, encoded, batch.inside))
 
 
 def onset_loss(shares: Tensor, batch: Segments) -> Tensor:

@@ -22,11 +22,13 @@ from recipes.seaco.names import KeptNames, kept_names, spellings
 from recipes.seaco.network import NO_BIAS, STREAMING, architecture, centred, fresh_network
 from recipes.seaco.onsets import onsets
 from recipes.seaco.segments import SegmentBatches, Segments, onset_mass
+from recipes.seaco.shuffle import shuffled
 from recipes.seaco.sounds import Sounds, vocabulary_sounds
 from stream_server.models.hub_files import read_config
 from stream_server.models.offline import OfflineParaformer, segments_of
 from stream_server.models.offline_architecture import offline_architecture_from_config
 from stream_server.models.onsets import token_times
+from stream_server.models.pieces import finished
 from tests.recipes.test_speech import needs_espeak
 
 NOTHING = Corpus(np.zeros(0, np.int16), np.zeros(1, int), np.zeros((0, 2), int), np.zeros(1, int), [])
@@ -85,6 +87,16 @@ def test_onsets_are_read_where_characters_begin(lengths: list[tuple[int, int]], 
     assert [start for start, _ in times] == pytest.approx([start for start, _ in spans], abs=11)
 
 
+def test_a_shuffled_utterance_says_the_same_characters_elsewhere() -> None:
+    sound, spans = np.arange(1000, 2000).astype(np.int16), np.array([(10, 200), (200, 400), (500, 900)])
+    moved, text, places = shuffled(sound, "一二三", spans, np.array([2, 1, 0]))
+    assert text == "三二一" and len(moved) == len(sound)
+    assert places.tolist() == [[10, 410], [410, 610], [710, 900]]
+    assert np.array_equal(moved[410:610], sound[200:400]), "what stays is as it was"
+    assert np.array_equal(moved[610:710], sound[400:500]), "pauses stay in their places"
+    assert np.array_equal(moved[150:300], sound[640:790]), "what moves is faded at its ends only"
+
+
 def test_no_characters_no_onsets() -> None:
     assert not onset_mass(np.zeros((0, 2)), 12).any()
 
@@ -118,7 +130,7 @@ def test_what_training_hears_is_what_the_server_hears(
     assert batch.frames.tolist() == segments.frames.tolist()
     torch.testing.assert_close(features * batch.inside[..., None], batch.features, atol=2e-3, rtol=0)
     with torch.no_grad():
-        encoded = network.encoder.whole(batch.features, batch.inside, torch.float32)
+        encoded = finished(network.encoder.whole(batch.features, batch.inside, torch.float32))
         alphas = network.predictor(encoded) * batch.inside
         _, hidden = hearing.said(network, encoded, alphas, batch)
         ids = network.decoder.output_layer(hidden).argmax(-1)
@@ -133,7 +145,8 @@ def test_the_search_for_hotwords_is_the_servers(
     batch = laid_out(samples, said)
     known = heard.listen(network, [batch])
     kept = KeptNames({}, ())
-    drawn = ListMaker(random.Random(4), made_up_sounds, kept).draw([known.text(row) for row in range(len(samples))])
+    maker = ListMaker(random.Random(4), made_up_sounds, kept)
+    drawn = maker.draw([known.text(row) for row in range(len(samples))])
     few = dataclasses.replace(drawn, listed=[numbers[:40] for numbers in drawn.listed])
     out = Lookouts(known, made_up_sounds, kept, len(samples), 5).lay_out(list(range(len(samples))), few)
     trainee = Finding(network)
