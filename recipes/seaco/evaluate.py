@@ -6,6 +6,7 @@ list has it, and how often a word is taken for one of a list that was not said.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 
 import numpy as np
@@ -18,6 +19,10 @@ from recipes.seaco.names import KeptNames, known_names
 from recipes.seaco.sounds import Sounds
 from stream_server.models.offline import Recognised
 from stream_server.models.offline_checkpoint import OfflineModel
+from stream_server.models.pieces import finished
+from stream_server.speech.context_graph import GraphCache
+from stream_server.speech.hotwords import DEFAULT_WEIGHT, HotwordList
+from stream_server.speech.spelling import Speller
 
 OTHERS = 100
 BATCH = 16
@@ -66,10 +71,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """The server's network, and the vectors of hotwords that it has read."""
+    """The server's network and its search for hotwords, and the vectors of hotwords that it has read."""
 
     model: OfflineModel
     vectors: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def _graphs(self) -> GraphCache:
+        return GraphCache(Speller(self.model.vocabulary))
 
     def score(self, cases: Sequence[Case], show: Callable[[Case, str], None] | None = None) -> Score:
         """Recognise them all."""
@@ -87,7 +96,9 @@ class Recogniser:
             part = ordered[at : at + BATCH]
             lists = [None if case.words is None else self._list(case.words) for case in part]
             samples = [case.utterance.samples for case in part]
-            yield from zip(part, self.model.network.recognise(samples, lists), strict=True)
+            graphs = [None if case.words is None else self._graphs.get(_weighted(case.words)) for case in part]
+            work = self.model.network.recognise_in_pieces(samples, lists, graphs)
+            yield from zip(part, finished(work), strict=True)
 
     def _list(self, words: Sequence[str]) -> Tensor:
         new = [word for word in words if word not in self.vectors]
@@ -95,6 +106,10 @@ class Recogniser:
         read = self.model.network.encode_words([[ids[character] for character in word] for word in new])
         self.vectors.update(zip([*new, ""], read, strict=True))
         return stack([self.vectors[word] for word in (*words, "")])
+
+
+def _weighted(words: Sequence[str]) -> HotwordList:
+    return HotwordList.of([(word, DEFAULT_WEIGHT) for word in words])
 
 
 def words_of(text: str) -> list[str]:

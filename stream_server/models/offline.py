@@ -7,8 +7,9 @@ number of rows of any lengths; parameters bear their names.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +28,11 @@ from stream_server.models.offline_architecture import FILTERED_BY, ONSETS_PER_FR
 from stream_server.models.onsets import OnsetPredictor, fired_times, token_times
 from stream_server.models.pieces import Pieces, finished
 from stream_server.models.quantised import Int8Product, quantise_encoder, quantise_products
+from stream_server.models.tokens import search_whole
+from stream_server.speech.context_graph import ContextGraph
 from stream_server.units import FRAME_SAMPLES
+
+log = logging.getLogger(__name__)
 
 NO_WORD = (1,)
 """The word that stands for no hotword: `<s>`."""
@@ -191,26 +196,45 @@ class OfflineParaformer(nn.Module):
         """
         return finished(self._say(heard, tokens, words))
 
-    def _say(self, heard: Heard, tokens: int, words: Sequence[Tensor | None]) -> Pieces[Said]:
+    def _say(
+        self, heard: Heard, tokens: int, words: Sequence[Tensor | None], graphs: Sequence[ContextGraph | None] = ()
+    ) -> Pieces[Said]:
         count, dtype = heard.tokens.count, self.dtype
         spoken = torch.arange(tokens, device=count.device) < count[:, None]
         embeddings = heard.tokens.embeddings[:, :tokens]
         hidden = yield from self.decoder.whole(embeddings, spoken, heard.encoded.to(dtype), heard.inside)
-        ids, sure = _best(self.decoder.output_layer(hidden.to(dtype)))
+        scores = self.decoder.output_layer(hidden.to(dtype))
         yield
         rows = [row for row, vectors in enumerate(words) if vectors is not None]
         if rows:
             hotwords = side_by_side([words[row] for row in rows])
-            found, sure_of_it = yield from self._find(embeddings[rows], hidden[rows], spoken[rows], hotwords)
-            is_hotword = found != self.architecture.bias.no_bias
-            ids[rows] = torch.where(is_hotword, found, ids[rows])
-            sure[rows] = torch.where(is_hotword, sure_of_it, sure[rows])
-        return Said(ids, sure)
+            found = yield from self._find(embeddings[rows], hidden[rows], spoken[rows], hotwords)
+            is_hotword = found.argmax(-1) != self.architecture.bias.no_bias
+            scores[rows] = torch.where(is_hotword[..., None], found.to(scores.dtype), scores[rows])
+        said = Said(*_best(scores))
+        listed = {row: graph for row, graph in enumerate(graphs) if graph is not None}
+        if listed:
+            yield
+            self._search(said, scores, heard, listed)
+        return said
+
+    def _search(self, said: Said, scores: Tensor, heard: Heard, graphs: Mapping[int, ContextGraph]) -> None:
+        """Puts in, for the rows with `graphs`, what the search finds; where it fails what the model says stands."""
+        fine = (heard.finite & scores.isfinite().all(-1).all(-1)).tolist()
+        rows = {row: graph for row, graph in graphs.items() if fine[row]}
+        try:
+            found = search_whole(scores, said.ids, heard.tokens.count.tolist(), rows)
+        except Exception:
+            log.exception("the search for hotwords failed in %d segments; the model's own words stand", len(rows))
+            return
+        for row, tokens in found.items():
+            for place, token in enumerate(tokens):
+                said.ids[row, place], said.confidences[row, place] = token.id, token.confidence / 100
 
     def _find(
         self, embeddings: Tensor, hidden: Tensor, spoken: Tensor, hotwords: Hotwords
-    ) -> Pieces[tuple[Tensor, Tensor]]:
-        """Ids [B, N] of hotwords' tokens, and of "no hotword", for what was heard and what was said, and how sure."""
+    ) -> Pieces[Tensor]:
+        """Scores [B, N, vocabulary] of hotwords' tokens, and of "no hotword", for what was heard and what was said."""
         dtype, decoder = self.dtype, self.seaco_decoder
         if hotwords.vectors.shape[1] > KEPT:
             looks = yield from decoder.weights(hidden, spoken, hotwords.vectors.to(dtype), hotwords.there, FILTERED_BY)
@@ -218,7 +242,7 @@ class OfflineParaformer(nn.Module):
         vectors, there = hotwords.vectors.to(dtype), hotwords.there
         by_sound = yield from decoder.whole(embeddings, spoken, vectors, there)
         by_text = yield from decoder.whole(hidden, spoken, vectors, there)
-        return _best(self.hotword_output_layer((by_sound + by_text).to(dtype)))
+        return self.hotword_output_layer((by_sound + by_text).to(dtype))
 
     @torch.inference_mode()
     def recognise(
@@ -233,9 +257,15 @@ class OfflineParaformer(nn.Module):
 
     @torch.inference_mode()
     def recognise_in_pieces(
-        self, samples: Sequence[np.ndarray], words: Sequence[Tensor | None] | None = None
+        self, samples: Sequence[np.ndarray], words: Sequence[Tensor | None] | None = None,
+        graphs: Sequence[ContextGraph | None] | None = None
     ) -> Pieces[list[Recognised]]:
-        """`recognise`, which may be put off after each layer. Any thread may run the next piece, one at a time."""
+        """`recognise`, which may be put off after each layer. Any thread may run the next piece, one at a time.
+
+        With `graphs`, a row's hotwords earn a bonus besides, on top of what the model makes of them by itself: the
+        tokens are those that a search finds. FunASR has no such thing.
+        """
+        graphs = [None] * len(samples) if graphs is None else graphs
         words = [None] * len(samples) if words is None else words
         if len(words) != len(samples):
             raise ValueError(f"hotwords for {len(words)} segments; needed those of {len(samples)}, or None for each")
@@ -246,7 +276,8 @@ class OfflineParaformer(nn.Module):
         segments = segments_of([samples[row] for row in rows], self._filter.device)
         heard = yield from self._hear(segments)
         most = int((heard.tokens.count * heard.finite).max())
-        said = (yield from self._say(heard, most, [words[row] for row in rows])) if most else None
+        listed = [graphs[row] for row in rows]
+        said = (yield from self._say(heard, most, [words[row] for row in rows], listed)) if most else None
         for row, result in zip(rows, _results(heard, said, segments.frames.tolist()), strict=True):
             results[row] = result
         return results

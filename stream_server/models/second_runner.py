@@ -15,6 +15,7 @@ from stream_server.errors import EngineError
 from stream_server.models.offline import Recognised
 from stream_server.models.offline_checkpoint import OfflineModel
 from stream_server.models.pieces import Pieces, finished
+from stream_server.speech.context_graph import ContextGraph, GraphCache
 from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Span
 from stream_server.speech.spelling import Speller
@@ -37,6 +38,7 @@ class OfflineRunner:
         self.max_batch = MOST_ROWS[self._device.type]
         self._knows_hotwords = model.network.architecture.bias is not None
         self._speller = Speller(model.vocabulary)
+        self._graphs = GraphCache(self._speller)
         self._words: OrderedDict[HotwordList, Tensor | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -54,7 +56,8 @@ class OfflineRunner:
     def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
         """See `SecondRunner.hear`: a piece is a layer over all segments."""
         words = [self._vectors(segment.hotwords) for segment in segments]
-        work = self.network.recognise_in_pieces([segment.samples for segment in segments], words)
+        graphs = [self._graph(segment.hotwords) for segment in segments]
+        work = self.network.recognise_in_pieces([segment.samples for segment in segments], words, graphs)
         while True:
             try:
                 next(work)
@@ -65,7 +68,6 @@ class OfflineRunner:
                 # What was asked for is to be done by then, or all of the pass would lie before the next step.
                 torch.cuda.current_stream(self._device).synchronize()
             yield
-        # Here a batch of finals has its tokens, on the worker's thread: the place for what works on text in batches.
         return [self._heard(result, len(segment.samples)) for result, segment in zip(results, segments, strict=True)]
 
     def _heard(self, result: Recognised, samples: int) -> Heard:
@@ -78,6 +80,13 @@ class OfflineRunner:
     def spelt(self, hotwords: HotwordList) -> list[list[int]]:
         """The ids of each word of a list, of each way to write it; words that the vocabulary lacks are left out."""
         return [list(ids) for word in self._speller.spell(hotwords).words for ids in word.spellings]
+
+    def _graph(self, hotwords: HotwordList | None) -> ContextGraph | None:
+        if not hotwords:
+            return None
+        with self._lock:
+            graph = self._graphs.get(hotwords)
+        return graph if graph.words else None
 
     def _vectors(self, hotwords: HotwordList | None) -> Tensor | None:
         """A list's vectors; of no list and of one that cannot be spelt, None."""

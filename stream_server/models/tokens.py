@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,20 @@ def _search(said: Sequence[Said], streams: Sequence[Progress]) -> list[Decoded]:
     tops = [one.spoken() for one in said]
     scores = WantedScores(said[0].scores, [one.place for one in said], [stream.graph for stream in streams], tops)
     return decode(streams, [[token.frame for token in top] for top in tops], scores)
+
+
+def search_whole(scores: Tensor, ids: Tensor, counts: Sequence[int], graphs: Mapping[int, ContextGraph]
+                 ) -> dict[int, list[Spoken]]:
+    """The tokens of those rows of [B, N, vocabulary] that have hotwords, each a whole segment of `counts` positions
+    whose most probable tokens are `ids` [B, N]."""
+    rows = [row for row in graphs if counts[row]]
+    if not rows:
+        return {}
+    best = ids.tolist()
+    tops = [[Spoken(id_, place, 0) for place, id_ in enumerate(best[row][: counts[row]])] for row in rows]
+    found = WantedScores(scores, rows, [graphs[row] for row in rows], tops)
+    decoded = decode([Progress(graphs[row]) for row in rows], [list(range(counts[row])) for row in rows], found)
+    return {row: [*one.certain, *one.undecided] for row, one in zip(rows, decoded, strict=True)}
 
 
 class WantedScores:

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from stream_server.engine.runner import Heard, Segment
 from stream_server.models.checkpoint import load
 from stream_server.models.offline_checkpoint import OFFLINE_DEMO, OfflineModel, load_offline
+from stream_server.models.pieces import finished
+from stream_server.models.second_runner import OfflineRunner
+from stream_server.speech.context_graph import GraphCache
+from stream_server.speech.hotwords import HotwordList
+from stream_server.speech.spelling import Speller
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -84,3 +90,48 @@ def test_funasr_loads_it_and_says_the_same(demo: OfflineModel, name: str, words:
     for (start, end), (their_start, their_end) in zip(ours.times, theirs["timestamp"], strict=True):
         # FunASR cuts 289.999... to 289, and may begin before the segment does.
         assert 0 <= start - max(their_start, 0) <= 1 and 0 <= end - max(their_end, 0) <= 1
+
+
+def test_the_runner_finds_listed_names_by_itself_and_with_its_search_whatever_the_neighbours_list(demo: OfflineModel):
+    runner = OfflineRunner(demo)
+    wanted = (SAMPLES / "name.txt").read_text().strip()
+    spelt = [tuple(map(finished_text, finished(runner.hear([
+        Segment(sample("name"), words(*OTHERS, name) if name else None), *others]))))[0]
+        for name in ("章玮", "张伟", "章伟", "张炜", None)
+        for others in ((), (Segment(sample("command"), words("张伟", "章玮")), Segment(sample("date"))))]
+    alone, beside = spelt[::2], spelt[1::2]
+    assert alone == beside
+    assert alone[:4] == [wanted.replace("章玮", name) for name in ("章玮", "张伟", "章伟", "张炜")]
+
+
+def test_a_search_that_fails_leaves_what_the_model_says(demo: OfflineModel, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    runner, segment = OfflineRunner(demo), Segment(sample("name"), words("章玮"))
+    (found,) = finished(runner.hear([segment]))
+    monkeypatch.setattr("stream_server.models.offline.search_whole", fail)
+    (left,) = finished(runner.hear([segment]))
+    assert finished_text(found) == (SAMPLES / "name.txt").read_text().strip()
+    assert left.error is None and len(left.pieces) == len(left.spans) == len(left.confidences) > 0
+
+
+def test_a_bonus_decides_between_what_is_nearly_as_probable(demo: OfflineModel):
+    """The search alone, without the model's own way with hotwords."""
+    samples, cache = sample("name"), GraphCache(Speller(demo.vocabulary))
+    texts = []
+    for name in ("章玮", "张伟"):
+        work = demo.network.recognise_in_pieces([samples], None, [cache.get(words(*OTHERS, name))])
+        (result,) = finished(work)
+        assert all(0 <= sure <= 1 for sure in result.confidences) and len(result.times) == len(result.ids)
+        texts.append("".join(demo.vocabulary[id_] for id_ in result.ids))
+    wanted = (SAMPLES / "name.txt").read_text().strip()
+    assert texts == [wanted, wanted.replace("章玮", "张伟")]
+
+
+def words(*names: str) -> HotwordList:
+    return HotwordList.of([(name, 20.0) for name in names])
+
+
+def finished_text(heard: Heard) -> str:
+    return "".join(heard.pieces)
