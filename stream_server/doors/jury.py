@@ -47,7 +47,14 @@ class Jury:
             self._sitting = asyncio.get_running_loop().call_later(GATHER_S, self._sit)
 
     def _sit(self) -> None:
-        """One pass of one net, over the first who waits and others with the same net."""
+        """One pass of one net, over the first who waits and others with the same net; then the next, if any wait."""
+        try:
+            self._judge_some()
+        finally:
+            loop = asyncio.get_running_loop()
+            self._sitting = loop.call_soon(self._sit) if self._waiting else None
+
+    def _judge_some(self) -> None:
         together: list[Party] = []
         vads: list[Vad] = []
         for party in list(self._waiting):
@@ -71,5 +78,3 @@ class Jury:
             # Whoever has more that waits calls again, and comes after all others.
             for party in together:
                 party.receive_scores()
-        loop = asyncio.get_running_loop()
-        self._sitting = loop.call_soon(self._sit) if self._waiting else None

@@ -120,7 +120,7 @@ class Finals:
         self._say = say
         self._patience_s = patience_s
         self._most_waiting = most_waiting
-        self._most_samples = most_samples
+        self._most_samples = self._worth = most_samples
         self._most_running = most_running
         self._waiting: dict[Job, None] = {}
         self._passes: list[Pass] = []
@@ -196,6 +196,7 @@ class Finals:
             self._salvage(done.jobs)
         elif outcome.heard is not None:
             self._passes.remove(done)
+            self._most_samples = min(self._worth, self._most_samples + self._most_samples // 64)
             for job, heard in zip(done.jobs, outcome.heard, strict=True):
                 self._answer(job, heard)
 
@@ -241,7 +242,7 @@ class Finals:
         if len(jobs) == 1:
             self._answer(jobs[0], Heard(error="the second pass failed on this segment"))
             return
-        # A device short of memory has enough for fewer; it will not have more the next time.
+        # A device short of memory has enough for fewer; whether it has more again the passes to come will tell.
         longest = max(job.length for job in jobs)
         self._most_samples = min(self._most_samples, max(longest * len(jobs) // 2, SAMPLE_RATE))
         middle = len(jobs) // 2

@@ -13,7 +13,7 @@ from stream_server.speech.scribe import Scribe, Scribed, Spoken
 
 log = logging.getLogger(__name__)
 
-MOST_TEXTS = 16
+MOST_TEXTS = 4
 """Texts of a batch: a worker is away from live work for so long as they take."""
 
 

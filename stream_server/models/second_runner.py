@@ -24,7 +24,10 @@ from stream_server.units import SAMPLE_RATE, ms_to_samples
 MOST_ROWS = {"cuda": 64, "cpu": 16}
 """Segments of a pass beyond which a device gains nothing."""
 
-LISTS_KEPT = 64
+WORDS_AT_ONCE = 50
+"""Hotwords that are read in a piece of work."""
+
+LISTS_KEPT = 256
 """Lists of hotwords whose vectors are kept, the latest used; a list of 1,000 words takes 2 MB."""
 
 
@@ -55,7 +58,9 @@ class OfflineRunner:
 
     def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
         """See `SecondRunner.hear`: a piece is a layer over all segments."""
-        words = [self._vectors(segment.hotwords) for segment in segments]
+        words: list[Tensor | None] = []
+        for segment in segments:
+            words.append((yield from self._vectors(segment.hotwords)))
         graphs = [self._graph(segment.hotwords) for segment in segments]
         work = self.network.recognise_in_pieces([segment.samples for segment in segments], words, graphs)
         while True:
@@ -88,8 +93,8 @@ class OfflineRunner:
             graph = self._graphs.get(hotwords)
         return graph if graph.words else None
 
-    def _vectors(self, hotwords: HotwordList | None) -> Tensor | None:
-        """A list's vectors; of no list and of one that cannot be spelt, None."""
+    def _vectors(self, hotwords: HotwordList | None) -> Pieces[Tensor | None]:
+        """A list's vectors, so many words in a piece; of no list and of one that cannot be spelt, None."""
         if not hotwords or not self._knows_hotwords:
             return None
         with self._lock:
@@ -97,7 +102,14 @@ class OfflineRunner:
                 self._words.move_to_end(hotwords)
                 return self._words[hotwords]
         words = self.spelt(hotwords)
-        vectors = self.network.encode_words(words) if words else None
+        vectors = None
+        if words:
+            read = []
+            for start in range(0, len(words), WORDS_AT_ONCE):
+                read.append(self.network.encode_words(words[start : start + WORDS_AT_ONCE]))
+                yield
+            # Each slice has the vector for "no hotword" last; one is enough.
+            vectors = torch.cat([*(part[:-1] for part in read), read[-1][-1:]])
         with self._lock:
             self._words[hotwords] = vectors
             while len(self._words) > LISTS_KEPT:

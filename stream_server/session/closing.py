@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream_server.session.messages import Final, Reason, ServerMessage
+from stream_server.session.messages import Final, Flushed, Reason, ServerMessage
 from stream_server.speech.hits import hits
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.punctuated import Carry
@@ -118,6 +118,11 @@ class ClosingQueue:
     def waiting(self) -> int:
         """Segments that wait."""
         return sum(isinstance(each, _Waiting | _Unwritten) for each in self._queue)
+
+    @property
+    def flushes(self) -> int:
+        """Flushes whose answer waits for a final."""
+        return sum(isinstance(each, Flushed) for each in self._queue)
 
     @property
     def full(self) -> bool:

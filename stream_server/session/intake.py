@@ -59,9 +59,10 @@ class Intake:
                               value=f"{len(data)} bytes", allowed="send no faster than the server reads")
         self._hear(self._resampler.convert(self._decoder.decode(data)))
 
-    def receive_flush(self, id: str) -> None:
-        """Everything received before is to be finished. Raises ClientError where too many flushes wait already."""
-        waiting = sum(isinstance(item, FlushMark) for item in (*self.decisions, *self._marks))
+    def receive_flush(self, id: str, waiting: int = 0) -> None:
+        """Everything received before is to be finished. Raises ClientError where too many flushes wait already,
+        `waiting` of them for finals."""
+        waiting += sum(isinstance(item, FlushMark) for item in (*self.decisions, *self._marks))
         if waiting >= MOST_FLUSHES:
             raise ClientError("bad_state", f"{waiting} flushes wait for their answer already", field="type",
                               value="flush", allowed="wait for an answer before the next flush")

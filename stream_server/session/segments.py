@@ -109,7 +109,8 @@ class Segments:
         if end is None:
             return None
         samples = self.intake.ring.read(stream.next, end)
-        news = self.hotwords if self.hotwords is not stream.hotwords else None
+        asked = self.hotwords is not stream.hotwords or self.own_hotwords is not None
+        news = self.hotwords if asked else None
         keep_from = max(self._heard_from() - stream.start, 0) if self.options.second_pass else None
         closed = self._closed(stream, end, last)
         chunk = Chunk(stream.generation, stream.sequence, self.options.window, samples, last, news, keep_from, closed)

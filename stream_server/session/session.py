@@ -90,7 +90,7 @@ class Session:
     def receive_flush(self, flush: Flush) -> None:
         """Ends the open segment here. Raises ClientError where too many flushes wait for their answer."""
         state = states.after(self.state, Event.FLUSH)
-        self._segments.intake.receive_flush(flush.id)
+        self._segments.intake.receive_flush(flush.id, self._segments.closing.flushes)
         self._enter(state)
 
     def receive_hotwords(self, hotwords: Hotwords) -> None:

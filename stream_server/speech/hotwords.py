@@ -26,6 +26,8 @@ MOST_IN_FORCE = 2 * MOST_WORDS
 """Of the server's list and a session's together."""
 LONGEST_WORD = 64
 """Characters."""
+LONGEST_LIST = 10_000
+"""Characters of all words of one list: what a model reads of it takes time that others wait for."""
 
 _ALLOWED_WEIGHT = f"a number from {WEIGHTS[0]:g} to {WEIGHTS[1]:g}"
 _ALLOWED_WORD = f"1 to {LONGEST_WORD} printable characters"
@@ -63,6 +65,10 @@ class HotwordList:
                 best[word.lower()] = hotword
             if len(best) > MOST_WORDS:
                 raise _refusal("there are too many words", f"more than {MOST_WORDS} words", f"at most {MOST_WORDS}")
+        characters = sum(len(hotword.word) for hotword in best.values())
+        if characters > LONGEST_LIST:
+            raise _refusal("the words are too long together", f"{characters} characters",
+                           f"at most {LONGEST_LIST} characters in all")
         return cls(tuple(sorted(best.values())))
 
     def overlaid(self, session: HotwordList) -> HotwordList:
@@ -73,7 +79,8 @@ class HotwordList:
     @property
     def fits(self) -> bool:
         """Within the limits: what `of` and `overlaid` give does."""
-        return len(self.words) <= MOST_IN_FORCE and all(
+        characters = sum(len(hotword.word) for hotword in self.words)
+        return len(self.words) <= MOST_IN_FORCE and characters <= 2 * LONGEST_LIST and all(
             0 < len(word) <= LONGEST_WORD and WEIGHTS[0] <= weight <= WEIGHTS[1] for word, weight in self.words)
 
     def __bool__(self) -> bool:

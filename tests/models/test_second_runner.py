@@ -6,11 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from stream_server.engine.runner import Heard, Segment
 from stream_server.errors import EngineError
 from stream_server.models.pieces import finished
-from stream_server.models.second_runner import LISTS_KEPT, OfflineRunner
+from stream_server.models.second_runner import LISTS_KEPT, WORDS_AT_ONCE, OfflineRunner
 from stream_server.speech.hotwords import HotwordList
 from tests.support import recordings
 from tests.support.small_offline import SMALL_SEACO, small_offline_model
@@ -92,8 +93,15 @@ def test_a_lists_vectors_are_kept_and_their_number_is_bounded(runner: OfflineRun
         finished(runner.hear([Segment(speech(0.3), names("一丁丂"))] * 2))
     assert len(encoded) == 1
     for number in range(LISTS_KEPT + 3):
-        runner._vectors(names(chr(0x4E00 + number)))
+        finished(runner._vectors(names(chr(0x4E00 + number))))
     assert len(runner._words) == LISTS_KEPT
+
+
+def test_a_long_list_is_read_in_pieces_and_is_the_same(runner: OfflineRunner) -> None:
+    words = names(*(chr(0x4E00 + number) for number in range(2 * WORDS_AT_ONCE + 7)))
+    work = runner._vectors(words)
+    next(work), next(work)
+    assert torch.allclose(finished(work), runner.network.encode_words(runner.spelt(words)), atol=1e-6)
 
 
 def test_less_than_a_frame_is_nothing(runner: OfflineRunner) -> None:

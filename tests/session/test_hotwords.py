@@ -190,3 +190,10 @@ def test_the_script_says_something() -> None:
     talk.lists = [words(3)]
     audio = play([Say(4.0, True, 9_999), "engine dies", Say(1.6, True, 300)], talk)
     assert len(markers(audio)) == len(heard(talk)) > 50
+
+
+def test_a_list_is_answered_also_where_it_changes_nothing() -> None:
+    talk = Conversation().hotwords(from_native([])).audio(np.concatenate([mark(voice(2.0)), silence(1.2)]))
+    assert talk.said(HotwordsTaken) == [HotwordsTaken(words=0, unspelt=[])]
+    talk.audio(np.concatenate([mark(voice(2.0)), silence(1.2)])).stop()
+    assert len(talk.said(HotwordsTaken)) == 1

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
+from stream_server.errors import ClientError
 from stream_server.session.closing import MOST_CLOSING
+from stream_server.session.intake import MOST_FLUSHES
 from stream_server.session.messages import Ended, Final, Flushed, Partial, Ready, Speech
 from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
@@ -230,3 +232,16 @@ def test_with_detection_too_no_marker_of_clear_speech_is_lost_or_doubled(
     whole = all(event.seconds > 0.3 for event in script if isinstance(event, Say) and event.voiced)
     if whole and talk.session.statistics.failures == 0:
         assert heard == [number for _, number in markers(audio)]
+
+
+def test_flushes_behind_a_waiting_final_are_bounded() -> None:
+    talk = talking()
+    talk.seconds_wait = True
+    talk.audio(SENTENCE)
+    with pytest.raises(ClientError) as refusal:
+        for number in range(MOST_FLUSHES + 2):
+            talk.flush(str(number))
+    assert refusal.value.code == "bad_state" and not talk.said(Flushed)
+    talk.seconds_wait = False
+    talk.stop()
+    assert len(talk.said(Flushed)) == MOST_FLUSHES and len(talk.finals) == 1

@@ -111,6 +111,7 @@ def test_what_only_looks_like_one_is_a_word(word) -> None:
     ([("阿里", 100.1)], "the weight of 阿里 is out of range", "a number from 0 to 100"),
     ([("阿里", float("nan"))], "the weight of 阿里 is out of range", "a number from 0 to 100"),
     ([(f"w{n}", 20) for n in range(MOST_WORDS + 1)], "there are too many words", f"at most {MOST_WORDS}"),
+    ([(f"{n:064}", 20) for n in range(157)], "the words are too long together", "at most 10000 characters in all"),
 ])
 def test_limits(pairs, message, allowed) -> None:
     with pytest.raises(ClientError) as caught:
