@@ -112,7 +112,7 @@ def _inside(frames: Tensor, count: Tensor) -> Tensor:
 
 def _self_attention(attention: SelfAttention, x: Tensor) -> Tensor:
     query, keys, values = attention.linear_q_k_v(x).chunk(3, -1)
-    memory = values + remember(attention.fsmn_block, F.pad(values, (0, 0, attention.context, attention.context)))
+    memory = values + remember(attention.fsmn_block, F.pad(values, (0, 0, *attention.context)))
     return attention.linear_out(_attend(query, keys, values, attention.heads)) + memory
 
 

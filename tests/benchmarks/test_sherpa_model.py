@@ -15,6 +15,7 @@ from tests.support.audio import voice
 from tests.support.reference import Reference, pieces_of
 from tests.support.small_model import SMALL, write_small_model
 
+pytest.importorskip("onnx", reason="onnx is absent: pip install '.[bench]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is absent: pip install '.[bench]'")
 
 WITHOUT_LOOK_BACK = Window(10, 5, 0, 0)

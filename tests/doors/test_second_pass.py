@@ -52,7 +52,8 @@ async def test_finals_are_the_second_passs_alone_and_beside_others(
         times = [time for _, start, end in final["tokens"] for time in (start, end)]
         assert times == sorted(times) and 0 <= times[0] and times[-1] <= len(samples) / 16
         assert each.code == 1000
-    assert second_server.metrics()["stream_engine_second_passes_total"] >= len(heard)
+    while second_server.metrics()["stream_engine_second_passes_total"] < len(heard):
+        await asyncio.sleep(0.1)  # the engine tells its numbers once a second
 
 
 async def test_who_does_not_want_it_has_the_first_pass(second_server: Server, server: Server,
