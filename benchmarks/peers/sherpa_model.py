@@ -28,6 +28,7 @@ from benchmarks.peers.sherpa_files import SherpaModel
 from stream_server.models.architecture import STACKED
 from stream_server.models.attention import remember
 from stream_server.models.checkpoint import Model
+from stream_server.models.cif import Predictor
 from stream_server.models.decoder import Decoder
 from stream_server.models.encoder import Encoder, SelfAttention
 from stream_server.models.paraformer import Paraformer
@@ -75,7 +76,7 @@ class EncoderGraph(nn.Module):
             x = x + attended if layer.residual else attended
             x = x + layer.feed_forward(layer.norm2(x))
         encoded = self.encoder.after_norm(x)
-        return encoded, speech_lengths.clone(), self.predictor(encoded)
+        return encoded, speech_lengths.clone(), _alphas(self.predictor, encoded)
 
 
 class DecoderGraph(nn.Module):
@@ -103,6 +104,13 @@ class DecoderGraph(nn.Module):
         last = self.decoder.decoders3[0]
         logits = self.output_layer(self.decoder.after_norm(last.feed_forward(last.norm1(x))))
         return logits, logits.argmax(-1), *remembered
+
+
+def _alphas(predictor: Predictor, encoded: Tensor) -> Tensor:
+    # The convolution as one: as the product that it is here, it cannot be exported.
+    mixed = F.conv1d(encoded.transpose(1, 2), predictor.cif_conv1d.weight, predictor.cif_conv1d.bias, padding=1)
+    alphas = predictor.cif_output(F.relu(mixed.transpose(1, 2))).sigmoid().squeeze(-1)
+    return F.relu(alphas * predictor.smooth_factor - predictor.noise_threshold)
 
 
 def _inside(frames: Tensor, count: Tensor) -> Tensor:
