@@ -23,6 +23,8 @@ from tests.doors.test_driver import Counter
 TURN = {"ice_servers": ("stun:127.0.0.1:9", "turn:127.0.0.1:9?transport=tcp"), "turn_username": "u",
         "turn_credential": "p"}
 SDP = {"Content-Type": "application/sdp"}
+MANY_CANDIDATES = "v=0\r\nm=audio 9 x 111\r\nm=application 9 x webrtc-datachannel\r\n" + \
+    "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 33
 
 
 class Door:
@@ -82,7 +84,8 @@ async def until(holds) -> None:
     ("a=x\r\n" * 20_000, "application/sdp", 413, "too_large"),
     ("v=0\r\nm=audio 9 x 111\r\nm=video 9 x 96\r\nm=application 9 x y\r\n", "application/sdp", 400, "bad_field"),
     ("v=0\r\nm=audio 9 x 111\r\nm=application 9 x webrtc-datachannel\r\n", "application/sdp", 400, "bad_field"),
-], ids=["type", "no media", "no text", "too long", "video", "broken"])
+    (MANY_CANDIDATES, "application/sdp", 400, "bad_field"),
+], ids=["type", "no media", "no text", "too long", "video", "broken", "many candidates"])
 async def test_offers_that_cannot_be_answered_are_told_why(tmp_path: Path, body: str | bytes, kind: str, status: int,
                                                            code: str) -> None:
     async with door(tmp_path) as made:
@@ -144,6 +147,31 @@ async def test_offers_that_never_connect_are_let_go_and_too_many_are_refused(tmp
             while (await made.offer(offer)).status_code != 201:
                 await asyncio.sleep(0.05)
     assert made.served == []
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs"])
+async def test_connections_that_do_not_close_are_forgotten(tmp_path: Path, monkeypatch, fault: str) -> None:
+    class Broken:
+        peer, connected = "client", False
+
+        def end(self) -> None:
+            pass
+
+        async def link(self, within_s: float) -> None:
+            return None
+
+        async def close(self) -> None:
+            if fault == "raises":
+                raise OSError("no socket")
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("stream_server.doors.webrtc.CLOSE_TIMEOUT_S", 0.05)
+    async with door(tmp_path) as made:
+        made.webrtc._connections["a"] = Broken()
+        await made.webrtc._hold("a", made.webrtc._connections["a"])
+        assert made.webrtc._connections == {}
+        made.webrtc._connections["b"] = Broken()
+        await made.webrtc.close()
 
 
 async def test_a_door_that_ends_takes_no_offers(tmp_path: Path) -> None:
