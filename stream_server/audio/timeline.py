@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SLACK_S = 5.0
-"""A packet's time may be so much further on than the time that has passed, or so much back; beyond, the sender's clock
-was set anew."""
+"""A stream may be so much further on than the time that has passed, or a packet so much back; beyond, the sender's
+clock was set anew."""
+
+DRIFT = 1e-3
+"""A sender's clock may be so much too fast for ever without using up the slack."""
 
 QUIET_S = 2.0
 """Without packets for so long, silence is put in their place, so that what was said last gets its end."""
@@ -33,6 +36,8 @@ class Timeline:
         self._position = 0
         self._heard_at = 0.0
         self._filled = 0
+        self._slack_s = SLACK_S
+        self._counted = 0
 
     def place(self, timestamp: int, now: float) -> Place:
         """Where the next packet in order belongs; `timestamp` has 32 bits and wraps, `now` is in seconds.
@@ -45,10 +50,13 @@ class Timeline:
             self._timestamp, self._heard_at, self._position = timestamp, now, self.written
         self._position += (timestamp - self._timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
         gap = self._position - self.written
-        passed = now - self._heard_at + SLACK_S
-        if gap > passed * self._rate or gap < -SLACK_S * self._rate or (gap < 0 and self._filled):
+        # The slack is given once and comes back with time alone: packets do not buy silence by being many.
+        slack_s = self._slack_s + (now - self._heard_at) * (1 + DRIFT) - (self.written - self._counted) / self._rate
+        if gap > max(slack_s, 0) * self._rate or gap < -SLACK_S * self._rate or (gap < 0 and self._filled):
             self._position, gap = self.written, 0
         self._timestamp, self._heard_at, self._filled = timestamp, now, 0
+        self._slack_s = min(max(slack_s - max(gap, 0) / self._rate, 0), SLACK_S)
+        self._counted = self.written + max(gap, 0)
         return Place(max(gap, 0), max(-gap, 0))
 
     def restart(self) -> None:

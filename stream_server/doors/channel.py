@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 UNSENT_BYTES = 16 << 10
 """Bytes that may wait to be sent: beyond, a slow client gets fewer partials."""
 
+MOST_UNSENT_BYTES = 4 * UNSENT_BYTES
+"""A client that does not read and still makes errors is cut where so much waits."""
+
 MOST_TEXTS = 64
 """Messages of a client that may wait; a data channel cannot be read more slowly, so that more end the connection."""
 
@@ -64,6 +67,8 @@ class ChannelLink:
 
     def receive_message(self, piece: str | bytes) -> None:
         """A message of the data channel."""
+        if self.lost.done():
+            return
         try:
             if isinstance(piece, bytes):
                 raise ClientError("unsupported", "audio comes by the track", field="message",
@@ -87,7 +92,7 @@ class ChannelLink:
 
     def receive_sound(self, sound: Sound) -> None:
         """Samples of the track at 48 kHz, or so many of silence."""
-        if not self._started:
+        if not self._started or (isinstance(sound, np.ndarray) and not len(sound)):
             return
         if isinstance(sound, np.ndarray):
             data = sound.astype("<i2", copy=False).tobytes()
@@ -180,6 +185,10 @@ class ChannelLink:
                 continue
             samples = len(item) // 2
             self._audio -= samples
+            # One number for all silence in a row: what is looked through stays short.
+            if place + 1 < len(self._queue) and isinstance(self._queue[place + 1], int):
+                samples += self._queue[place + 1]
+                del self._queue[place + 1]
             if place and isinstance(self._queue[place - 1], int):
                 self._queue[place - 1] += samples
                 del self._queue[place]
@@ -193,9 +202,16 @@ class ChannelLink:
 
     def _complain(self, error: ClientError) -> None:
         self._failed(error.code)
-        if not self.lost.done():
-            self._send(msgspec.json.encode(Error(code=error.code, message=error.message, field=error.field,
-                                                 value=error.value, allowed=error.allowed)).decode())
+        if self.lost.done():
+            return
+        if self._channel.bufferedAmount > MOST_UNSENT_BYTES:
+            log.info("client %s does not read what it is told: cut", self.peer)
+            self.abort()
+            return
+        self._send(msgspec.json.encode(Error(code=error.code, message=error.message, field=error.field,
+                                             value=error.value, allowed=error.allowed, fatal=error.fatal)).decode())
+        if error.fatal:
+            self.abort()
 
     def _send(self, text: str) -> None:
         if self._channel.readyState != "open":

@@ -33,20 +33,23 @@ class Joiner:
     def __init__(self, longest: int) -> None:
         """`longest`: characters of a whole message."""
         self._longest = longest
+        # Each piece counts with its first character, so that pieces with nothing in them are not kept for ever.
+        self._longest_pieces = longest + -(-longest // LONGEST_PIECE)
         self._pieces: list[str] = []
         self._length = 0
 
     def receive(self, piece: str) -> str | None:
         """The message that `piece` completes. Raises ClientError where one is too long; its pieces are forgotten."""
-        if not piece.startswith((_MORE, _LAST)):
-            return piece
-        self._pieces.append(piece[1:])
-        self._length += len(piece) - 1
-        if self._length > self._longest:
-            length = self._length
+        whole_already = not piece.startswith((_MORE, _LAST))
+        length = len(piece) if whole_already else self._length + len(piece)
+        if length > (self._longest if whole_already else self._longest_pieces):
             self._forget()
             raise ClientError("too_large", "the message is too long", value=f"{length} characters",
                               allowed=f"{self._longest} characters", fatal=True)
+        if whole_already:
+            return piece
+        self._pieces.append(piece[1:])
+        self._length = length
         if piece.startswith(_MORE):
             return None
         whole = "".join(self._pieces)

@@ -30,6 +30,11 @@ TICK_S = 0.2
 MOST_PACKETS = 200
 """Packets of a tick that are decoded: twenty times as many as sound at its pace has. More are let fall."""
 
+CLOSE_TIMEOUT_S = 5.0
+
+MOST_CANDIDATES = 32
+"""Addresses of one offer to which the server sends checks: a machine with several networks has a dozen."""
+
 
 class WebRtc:
     """All WebRTC connections of a door."""
@@ -84,9 +89,12 @@ class WebRtc:
         """Ends all connections that are left."""
         for connection in list(self._connections.values()):
             connection.end()
-        async with asyncio.timeout(5):
-            while self._connections:
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while self._connections:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            log.warning("%d connections did not end within %g s", len(self._connections), CLOSE_TIMEOUT_S)
 
     async def _hold(self, name: str, connection: _Connection) -> None:
         try:
@@ -96,8 +104,12 @@ class WebRtc:
         except Exception:
             log.exception("connection of %s failed", connection.peer)
         finally:
-            await connection.close()
-            del self._connections[name]
+            try:
+                await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
+            except Exception:
+                log.exception("connection of %s did not close", connection.peer)
+            finally:
+                del self._connections[name]
 
 
 class _Connection:
@@ -208,11 +220,16 @@ class _Connection:
 
 
 def _check(offer: str) -> None:
-    """Raises ClientError where the offer has other media than one track of audio and data channels."""
+    """Raises ClientError where the offer has other media than one track of audio and data channels, or names too many
+    addresses."""
     kinds = [line[2:].split(" ", 1)[0] for line in offer.splitlines() if line.startswith("m=")]
     if sorted(kinds) != ["application", "audio"]:
         raise ClientError("bad_field", "the offer is not one audio track and a data channel", field="offer",
                           value=f"media: {', '.join(kinds) or 'none'}", allowed="one m=audio and one m=application")
+    candidates = sum(line.startswith("a=candidate") for line in offer.splitlines())
+    if candidates > MOST_CANDIDATES:
+        raise ClientError("bad_field", "the offer names too many addresses", field="offer",
+                          value=f"{candidates} candidates", allowed=f"{MOST_CANDIDATES} candidates")
 
 
 def _ice_servers(settings: WebRtcSettings) -> list:

@@ -89,6 +89,18 @@ def test_subtitles_are_cut_between_words_each_with_its_time(page) -> None:
     assert " ".join(block[2] for block in blocks) == " ".join(word for word, *_ in words)
 
 
+def test_subtitles_of_written_numbers_and_capitals_are_cut_by_the_places(page) -> None:
+    said = final("𠮷今天25度，OK。", [("𠮷", 0, 500), ("今", 500, 700), ("天", 700, 900), ("二", 900, 1100),
+                                     ("十", 1100, 1300), ("五", 1300, 1500), ("度", 1500, 1700), ("ok", 7000, 7400)])
+    said |= {"spoken": "𠮷今天二十五度ok", "marks": [""] * 6 + ["，", "。"], "second_pass": True,
+             "places": [[0, 1], [1, 2], [2, 3], [3, 5], [3, 5], [3, 5], [5, 6], [7, 9]]}
+    assert rendered(page, "srt", [said]) == ("1\n00:00:00,000 --> 00:00:01,700\n𠮷今天25度，\n\n"
+                                             "2\n00:00:07,000 --> 00:00:07,400\nOK。\n\n")
+    (segment,) = json.loads(rendered(page, "json", [said]))["segments"]
+    assert {key: segment[key] for key in ("spoken", "places", "marks", "second_pass")} == {
+        key: said[key] for key in ("spoken", "places", "marks", "second_pass")}
+
+
 def test_files_hold_what_was_said_whatever_it_was(page) -> None:
     finals = [final("今天 AT&T <b>", [("今", 0, 500), ("天", 500, 1000), ("AT&T", 3_600_000, 3_601_001)]),
               final("没有时间", [])]

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from stream_server.doors.channel import MOST_TEXTS, UNSENT_BYTES, ChannelLink
+from stream_server.doors.channel import MOST_TEXTS, MOST_UNSENT_BYTES, UNSENT_BYTES, ChannelLink
 from stream_server.doors.link import LinkLost
 from stream_server.doors.pieces import LONGEST_PIECE, Joiner
 
@@ -173,3 +173,32 @@ async def test_bytes_on_the_channel_are_refused_and_a_flood_of_messages_ends_it(
         client.link.receive_message("{}")
     assert client.aborted == 1
     assert client.link.lost.done()
+
+
+async def test_a_client_that_makes_errors_and_reads_none_is_cut() -> None:
+    client = Client()
+    for _ in range(10_000):
+        client.link.receive_message(b"audio")
+    assert client.aborted == 1 and client.link.lost.done()
+    assert client.channel.bufferedAmount < MOST_UNSENT_BYTES + 1000
+
+
+@pytest.mark.parametrize("message", ["{" + "a" * 100_000, "+" + "a" * 101_000])
+async def test_a_message_that_is_too_long_is_the_last(message: str) -> None:
+    client = Client()
+    client.link.receive_message(message)
+    assert [(said["code"], said["fatal"]) for said in client.said()] == [("too_large", True)]
+    assert client.aborted == 1 and client.link.lost.done()
+
+
+async def test_dropped_sound_and_silence_in_turns_become_one_silence() -> None:
+    client = await Client().started()
+    for _ in range(1000):
+        client.link.receive_sound(FRAME)
+        client.link.receive_sound(10)
+        client.link.receive_sound(FRAME[:0])
+    assert len(client.link._queue) <= 11
+    got = b""
+    while client.link._queue:
+        got += await client.link.receive()
+    assert len(got) == 2 * 1000 * (960 + 10)

@@ -26,3 +26,18 @@ def test_a_message_of_too_many_pieces_is_refused_and_forgotten() -> None:
     with pytest.raises(ClientError, match="too long"):
         joiner.receive("+abc")
     assert joiner.receive(".{}") == "{}"
+
+
+def test_pieces_with_nothing_in_them_are_not_kept_for_ever() -> None:
+    joiner = Joiner(10)
+    with pytest.raises(ClientError, match="too long"):
+        for _ in range(100):
+            joiner.receive("+")
+
+
+def test_a_message_in_one_piece_is_held_to_the_same_length() -> None:
+    joiner = Joiner(10)
+    assert joiner.receive("{" + "a" * 9) == "{" + "a" * 9
+    for piece in ("{" + "a" * 10, "." + "a" * 11):
+        with pytest.raises(ClientError, match="too long"):
+            joiner.receive(piece)

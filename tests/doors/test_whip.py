@@ -91,6 +91,14 @@ async def test_offers_that_cannot_be_answered_are_told_why(tmp_path: Path, body:
     assert answer.json()["allowed"]
 
 
+async def test_an_offer_names_a_bounded_number_of_addresses(tmp_path: Path) -> None:
+    async with door(tmp_path) as made, client() as connection:
+        offer = connection.localDescription.sdp + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 33
+        answer = await made.offer(offer)
+    assert (answer.status_code, answer.json()["field"], answer.json()["allowed"]) == (400, "offer", "32 candidates")
+    assert answer.json()["value"].endswith("candidates")
+
+
 async def test_without_opus_there_is_no_answer(tmp_path: Path) -> None:
     async with door(tmp_path) as made, client() as connection:
         offer = connection.localDescription.sdp.replace("opus/48000/2", "speex/16000")
@@ -144,6 +152,31 @@ async def test_offers_that_never_connect_are_let_go_and_too_many_are_refused(tmp
             while (await made.offer(offer)).status_code != 201:
                 await asyncio.sleep(0.05)
     assert made.served == []
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs"])
+async def test_connections_that_do_not_close_are_forgotten(tmp_path: Path, monkeypatch, fault: str) -> None:
+    class Broken:
+        peer, connected = "client", False
+
+        def end(self) -> None:
+            pass
+
+        async def link(self, within_s: float) -> None:
+            return None
+
+        async def close(self) -> None:
+            if fault == "raises":
+                raise OSError("no socket")
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("stream_server.doors.webrtc.CLOSE_TIMEOUT_S", 0.05)
+    async with door(tmp_path) as made:
+        made.webrtc._connections["a"] = Broken()
+        await made.webrtc._hold("a", made.webrtc._connections["a"])
+        assert made.webrtc._connections == {}
+        made.webrtc._connections["b"] = Broken()
+        await made.webrtc.close()
 
 
 async def test_a_door_that_ends_takes_no_offers(tmp_path: Path) -> None:
