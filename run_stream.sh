@@ -73,9 +73,9 @@ install() {
 test_all() {
   local aside status=0
   aside=$(mktemp)
-  OMP_WAIT_POLICY=passive "$python" -m pytest tests/models tests/recipes >"$aside" 2>&1 &
+  OMP_WAIT_POLICY=passive "$python" -m pytest tests/models >"$aside" 2>&1 &
   local calculating=$!
-  "$python" -m pytest --ignore=tests/models --ignore=tests/recipes || status=$?
+  "$python" -m pytest --ignore=tests/models || status=$?
   wait "$calculating" || status=$?
   cat "$aside"
   rm -f "$aside"
