@@ -78,9 +78,9 @@ class WebRtc:
         await asyncio.to_thread(importlib.import_module, "aiortc")
 
     def end(self, name: str) -> bool:
-        """Ends a connection; False where there is none of this name."""
+        """Ends a connection; False where there is none of this name, or it is ending already."""
         connection = self._connections.get(name)
-        if connection is None:
+        if connection is None or connection.over:
             return False
         connection.end()
         return True
@@ -139,6 +139,11 @@ class _Connection:
     @property
     def connected(self) -> bool:
         return self._link is not None
+
+    @property
+    def over(self) -> bool:
+        """It has ended, or is about to."""
+        return self._over
 
     async def answer(self, offer: str) -> str:
         """Raises ClientError where the offer cannot be answered."""
