@@ -1,6 +1,7 @@
 """Write the hub directory that FunASR, and anything that reads its layout, loads."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor
 from recipes.demo.batches import tokens
 from recipes.demo.features import write_normalisation
 from recipes.demo.model import TAIL, Size
+
+SOUND_AND_TEXT = """\
+frontend_conf:
+  fs: 16000
+  window: hamming
+  n_mels: 80
+  frame_length: 25
+  frame_shift: 10
+  lfr_m: 7
+  lfr_n: 6
+  dither: 0.0
+tokenizer: CharTokenizer
+tokenizer_conf: {unk_symbol: <unk>, split_with_space: true}
+"""
+"""How a configuration ends, the streaming model's and the second pass's."""
 
 CONFIG = """\
 # A small streaming Paraformer of synthetic speech; made by recipes/demo.
@@ -55,31 +71,26 @@ decoder_conf:
 predictor: CifPredictorV2
 predictor_conf: {{idim: {size}, threshold: 1.0, l_order: 1, r_order: 1, tail_threshold: {tail}}}
 frontend: WavFrontendOnline
-frontend_conf:
-  fs: 16000
-  window: hamming
-  n_mels: 80
-  frame_length: 25
-  frame_shift: 10
-  lfr_m: 7
-  lfr_n: 6
-  dither: 0.0
-tokenizer: CharTokenizer
-tokenizer_conf: {{unk_symbol: <unk>, split_with_space: true}}
 """
 
 
 def export(folder: Path, weights: dict[str, Tensor], size: Size, normalisation: tuple[Tensor, Tensor]) -> None:
     """Write `config.yaml`, `model.pt` (half precision), `am.mvn` and `tokens.json`."""
-    write_hub(folder, CONFIG.format(**size.as_dict(), shift=size.kernel // 2, tail=TAIL), weights, normalisation)
+    config = CONFIG.format(**size.as_dict(), shift=size.kernel // 2, tail=TAIL) + SOUND_AND_TEXT
+    write_hub(folder, config, weights, normalisation)
 
 
 def write_hub(folder: Path, config: str, weights: dict[str, Tensor], normalisation: tuple[Tensor, Tensor]) -> None:
     """Write the four files; `config` is the text of `config.yaml`."""
+    write_model(folder, config, tokens(), weights)
+    write_normalisation(folder / "am.mvn", *normalisation)
+
+
+def write_model(folder: Path, config: str, vocabulary: Sequence[str], weights: dict[str, Tensor]) -> None:
+    """Write `config.yaml`, `tokens.json` and `model.pt`, weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(config)
-    (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False, indent=0) + "\n")
-    write_normalisation(folder / "am.mvn", *normalisation)
+    (folder / "tokens.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n")
     half = {name: value.half().contiguous() for name, value in weights.items()}
     part = folder / "model.part"
     torch.save(half, part)

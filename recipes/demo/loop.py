@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ class Schedule:
     warm_up: int
     save_every: int = 100
     average: float = 0.998  # of the weights, exponentially; the average is what is exported
+    last_rate: float = 0.02  # as a part of `rate`
+    clip: float = 2.0  # the norm that gradients are cut to
 
     def rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to 2 %."""
+        """Linear warm-up, then half a cosine down to `last_rate`."""
         if step < self.warm_up:
             return self.rate * (step + 1) / self.warm_up
         done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
-        return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return self.rate * (self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-class Trainee(nn.Module):
+class Trainee(nn.Module, ABC):
     """A network to train, `model`, whose average is exported, and whatever else its losses need.
 
     Called with a batch and the step it gives losses to print, `total` among them, from which the gradients come.
@@ -41,8 +44,8 @@ class Trainee(nn.Module):
 
     model: nn.Module
 
-    def forward(self, batch: Any, step: int) -> dict[str, Tensor]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, batch: Any, step: int) -> dict[str, Tensor]: ...
 
 
 @dataclass
@@ -87,7 +90,7 @@ class State:
         losses = self.trainee(batch, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), 2.0)
+        norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), schedule.clip)
         self.optimizer.step()
         self.step += 1
         if self.step % AVERAGE_EVERY == 0:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from recipes.demo.export import write_model
 from recipes.punctuation.train import architecture, words
 
 CONFIG = """\
@@ -45,16 +44,10 @@ tokenizer_conf: {{unk_symbol: <unk>}}
 
 def export(folder: Path, weights: dict[str, Tensor]) -> None:
     """Write `config.yaml`, `model.pt` (half precision) and `tokens.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
     sizes = architecture()
     base = sizes.base
     config = CONFIG.format(
         width=sizes.width, size=base.size, heads=base.encoder_heads, hidden=base.encoder_hidden,
         layers=base.encoder_layers, kernel=base.kernel,
     )
-    (folder / "config.yaml").write_text(config)
-    (folder / "tokens.json").write_text(json.dumps(words(), ensure_ascii=False, indent=0) + "\n")
-    half = {name: value.half().contiguous() for name, value in weights.items()}
-    part = folder / "model.part"
-    torch.save(half, part)
-    part.rename(folder / "model.pt")
+    write_model(folder, config, words(), weights)

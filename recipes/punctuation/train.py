@@ -1,11 +1,8 @@
-"""Training: seeded by step, resumable, on the CPU in single precision; through the server's own network."""
+"""Training through the server's own network."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,14 +10,15 @@ from random import Random
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Dataset
 
+from recipes.demo import loop
 from recipes.punctuation import texts
 from stream_server.models.architecture import Architecture
 from stream_server.models.punctuation import Punctuation
 from stream_server.models.punctuation_architecture import PUBLISHED_MARKS, PunctuationArchitecture
 
 SEED = 11
-AVERAGE_EVERY = 5
 LONGEST = 220
 """Words of an example: what inference reads at once, and a little more."""
 
@@ -32,22 +30,16 @@ UNKNOWN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How long and how fast to train."""
+class Plan(loop.Schedule):
+    """A few minutes on a processor."""
 
     steps: int = 1600
     rows: int = 40
     rate: float = 2e-3
     warm_up: int = 200
     save_every: int = 200
-    average: float = 0.998  # of the weights, exponentially; the average is what is exported
-
-    def rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to 1 %."""
-        if step < self.warm_up:
-            return self.rate * (step + 1) / self.warm_up
-        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
-        return self.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    last_rate: float = 0.01
+    clip: float = 1.0
 
 
 def words() -> list[str]:
@@ -68,7 +60,7 @@ class Batch:
     labels: Tensor
 
 
-class Batches:
+class Batches(Dataset):
     """What step n trains on follows from n and the seed alone."""
 
     def __init__(self, rows: int) -> None:
@@ -97,81 +89,26 @@ class Batches:
         return ids[:LONGEST], [self._labels[mark] for mark in marks[:LONGEST]]
 
 
-@dataclass
-class State:
-    """Everything that a checkpoint holds."""
+class Reader(loop.Trainee):
+    """A seeded new network that reads marks off words."""
 
-    network: Punctuation
-    average: dict[str, Tensor]
-    optimizer: torch.optim.AdamW
-    step: int = 0
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(SEED)
+        self.model = Punctuation(architecture())
+        nn.init.normal_(self.model.embed.weight, std=self.model.embed.embedding_dim**-0.5)
 
-    def save(self, file: Path) -> None:
-        part = file.with_suffix(".part")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average,
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-            },
-            part,
-        )
-        part.rename(file)
-
-    def load(self, file: Path) -> None:
-        saved = torch.load(file, weights_only=True)
-        self.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.average, self.step = saved["average"], saved["step"]
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The loss, and the share of words with a wrong mark."""
+        inside = batch.labels >= 0
+        scores = self.model(batch.ids, inside, torch.zeros(len(batch.ids), dtype=torch.long))[inside]
+        labels = batch.labels[inside]
+        return {
+            "total": functional.cross_entropy(scores, labels),
+            "errors": (scores.argmax(-1) != labels).float().mean(),
+        }
 
 
-def fresh_state(plan: Plan) -> State:
-    """A seeded new network."""
-    torch.manual_seed(SEED)
-    network = Punctuation(architecture())
-    nn.init.normal_(network.embed.weight, std=network.embed.embedding_dim**-0.5)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    return State(network, average, optimizer)
-
-
-def take_step(state: State, batch: Batch, plan: Plan) -> dict[str, float]:
-    """One step; the loss, and the share of words with a wrong mark."""
-    for group in state.optimizer.param_groups:
-        group["lr"] = plan.rate_at(state.step)
-    inside = batch.labels >= 0
-    scores = state.network(batch.ids, inside, torch.zeros(len(batch.ids), dtype=torch.long))[inside]
-    labels = batch.labels[inside]
-    loss = functional.cross_entropy(scores, labels)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
-    state.optimizer.step()
-    state.step += 1
-    if state.step % AVERAGE_EVERY == 0:
-        keep = min(plan.average**AVERAGE_EVERY, state.step / (state.step + 100))
-        for name, value in state.network.state_dict().items():
-            state.average[name].lerp_(value, 1 - keep)
-    return {"loss": loss.item(), "errors": (scores.argmax(-1) != labels).float().mean().item()}
-
-
-def train(folder: Path, plan: Plan) -> State:
-    """Train from the checkpoint in `folder`, or from nothing; a checkpoint every `save_every` steps."""
-    state, file = fresh_state(plan), folder / "checkpoint.pt"
-    if file.exists():
-        state.load(file)
-    batches = Batches(plan.rows)
-    sums: dict[str, float] = {}
-    began = time.monotonic()
-    while state.step < plan.steps:
-        for name, value in take_step(state, batches[state.step], plan).items():
-            sums[name] = sums.get(name, 0.0) + value / 50
-        if state.step % 50 == 0:
-            seconds, began = (time.monotonic() - began) / 50, time.monotonic()
-            line = {name: round(value, 4) for name, value in sums.items()}
-            print(json.dumps({"step": state.step, **line, "seconds": round(seconds, 3)}), flush=True)
-            sums = {}
-        if state.step % plan.save_every == 0 or state.step == plan.steps:
-            state.save(file)
-    return state
+def train(folder: Path, plan: Plan) -> loop.State:
+    """Train from the checkpoint in `folder`, or from nothing."""
+    return loop.train(folder / "checkpoint.pt", Batches(plan.rows), loop.State.fresh(Reader(), plan), plan)

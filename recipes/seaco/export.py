@@ -64,17 +64,6 @@ predictor_conf:
   upsample_type: cnn_blstm
   use_cif1_cnn: false
 frontend: WavFrontend
-frontend_conf:
-  fs: 16000
-  window: hamming
-  n_mels: 80
-  frame_length: 25
-  frame_shift: 10
-  lfr_m: 7
-  lfr_n: 6
-  dither: 0.0
-tokenizer: CharTokenizer
-tokenizer_conf: {{unk_symbol: <unk>, split_with_space: true}}
 """
 
 
@@ -83,10 +72,11 @@ def config() -> str:
     sizes = architecture()
     base, onsets, bias = sizes.base, sizes.onsets, sizes.bias
     values = {name: getattr(base, name) for name in base.__dataclass_fields__}
-    return CONFIG.format(
+    sized = CONFIG.format(
         **values, no_bias=bias.no_bias, bias_heads=bias.heads, bias_hidden=bias.hidden, bias_layers=bias.layers,
         bias_kernel=bias.kernel, smooth_factor2=onsets.smooth_factor, noise_threshold2=onsets.noise_threshold,
     )  # fmt: skip
+    return sized + demo.SOUND_AND_TEXT
 
 
 def export(folder: Path, weights: dict[str, Tensor], normalisation: tuple[Tensor, Tensor]) -> None:
