@@ -12,18 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stream_server.errors import ModelError
 from stream_server.models.architecture import PARAFORMER_LARGE, Architecture, architecture_from_config
 from stream_server.models.frontend import Frontend
-from stream_server.models.hub import HUB_IDS, download, looks_like_hub_id
+from stream_server.models.hub import HUB_IDS, locate
 from stream_server.models.hub_files import (
-    ALWAYS_FP32,
     check_files,
-    check_tensors,
+    fill,
     read_cmvn,
     read_config,
     read_tensors,
     read_vocabulary,
+    unmap,
 )
 from stream_server.models.paraformer import Paraformer
 from stream_server.models.quantised import quantise
@@ -60,7 +59,7 @@ def load(model: str, dtype: torch.dtype = torch.float32, device: str = "cpu") ->
     """
     if model == "random":
         return random_model(PARAFORMER_LARGE, dtype, device)
-    return load_directory(_find(model), dtype, device)
+    return load_directory(locate(model, "model", DEMO, HUB_IDS), dtype, device)
 
 
 def load_directory(directory: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
@@ -85,18 +84,6 @@ def random_model(
     return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, "random")
 
 
-def _find(model: str) -> Path:
-    if model == "demo":
-        return DEMO
-    if Path(model).is_dir():
-        return Path(model)
-    hub_id = HUB_IDS.get(model, model)
-    if looks_like_hub_id(hub_id):
-        return download(hub_id)
-    known = ", ".join(["demo", "random", *HUB_IDS])
-    raise ModelError(f"model {model!r} is unknown; needed one of {known}, a directory, or a hub id such as owner/name")
-
-
 def _empty(architecture: Architecture) -> Paraformer:
     with torch.device("meta"):
         features = torch.empty(architecture.features)
@@ -108,20 +95,9 @@ def _assemble(
     dtype: torch.dtype, device: str, source: str,
 ) -> Model:
     network = _empty(architecture)
-    computed = torch.float32 if dtype == torch.int8 else dtype
-    wanted = dict(network.named_parameters())
-    check_tensors(wanted, tensors, _UNUSED, source)
-    # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
-    converted = {
-        name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else computed) for name in wanted
-    }
-    network.load_state_dict(converted, assign=True)
-    del converted
+    fill(network, tensors, _UNUSED, source, dtype, device)
     network.frontend = Frontend(shift, scale).to(device)
-    network.requires_grad_(False).eval()
     if dtype == torch.int8:
         network.encoder, network.decoder = quantise(network.encoder, network.decoder, architecture)
-        # What is left is small; copied, it no longer keeps the file mapped.
-        rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
-        network.load_state_dict(rest, assign=True)
-    return Model(network, vocabulary, computed, device)
+        unmap(network)
+    return Model(network, vocabulary, torch.float32 if dtype == torch.int8 else dtype, device)

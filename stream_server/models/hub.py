@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from stream_server.errors import ModelError
 
+ALL_FILES = "config.yaml, model.pt, am.mvn and tokens.json"
+
 HUB_IDS = {"paraformer-zh-streaming": "iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online"}
 """Short names, as FunASR has them, of models that this server can run."""
+
+
+def locate(model: str, kind: str, demo: Path, hub_ids: Mapping[str, str], files: str = ALL_FILES) -> Path:
+    """The directory of the model that `model` names: `demo`, a directory, one of the short names of `hub_ids`, or a
+    hub id. `kind` is what such a model is called in errors. Raises ModelError where there is none."""
+    if model == "demo":
+        return demo
+    if Path(model).is_dir():
+        return Path(model)
+    hub_id = hub_ids.get(model, model)
+    if looks_like_hub_id(hub_id):
+        return download(hub_id, files)
+    known = ", ".join(["demo", "random", *hub_ids])
+    raise ModelError(f"{kind} {model!r} is unknown; needed one of {known}, a directory, or a hub id such as owner/name")
 
 
 def looks_like_hub_id(model: str) -> bool:
@@ -16,7 +33,7 @@ def looks_like_hub_id(model: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model) is not None
 
 
-def download(hub_id: str, files: str = "config.yaml, model.pt, am.mvn and tokens.json") -> Path:
+def download(hub_id: str, files: str = ALL_FILES) -> Path:
     """The directory with the hub's model, fetched unless it was before. Raises ModelError where that fails."""
     try:
         return _fetched_before(hub_id) or _fetch(hub_id)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stream_server.audio import cmvn
 from stream_server.errors import ModelError
@@ -52,6 +52,26 @@ def check_tensors(
             raise ModelError(f"{source}: tensor {name} {shapes} by config.yaml and tokens.json")
         if not found[name].is_floating_point():
             raise ModelError(f"{source}: tensor {name} is {found[name].dtype}; needed floating point")
+
+
+def fill(
+    network: nn.Module, found: Mapping[str, Tensor], unused: tuple[str, ...], source: str, dtype: torch.dtype,
+    device: str,
+) -> None:
+    """Gives `network`, empty so far, the tensors of `found`, in `dtype` or, where int8, in fp32, and those of
+    ALWAYS_FP32 in that; it is then for inference only. See `check_tensors`."""
+    wanted = dict(network.named_parameters())
+    check_tensors(wanted, found, unused, source)
+    kept = torch.float32 if dtype == torch.int8 else dtype
+    # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
+    converted = {name: found[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else kept) for name in wanted}
+    network.load_state_dict(converted, assign=True)
+    network.requires_grad_(False).eval()
+
+
+def unmap(network: nn.Module) -> None:
+    """Copies what a quantised network has besides its matrices: it is small, and no longer keeps the file mapped."""
+    network.load_state_dict({name: each.clone() for name, each in network.named_parameters()}, assign=True)
 
 
 def _and_more(names: list[str]) -> str:

@@ -12,17 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stream_server.errors import ModelError
 from stream_server.models.frontend import Frontend
-from stream_server.models.hub import download, looks_like_hub_id
+from stream_server.models.hub import locate
 from stream_server.models.hub_files import (
-    ALWAYS_FP32,
     check_files,
-    check_tensors,
+    fill,
     read_cmvn,
     read_config,
     read_tensors,
     read_vocabulary,
+    unmap,
 )
 from stream_server.models.offline import OfflineParaformer
 from stream_server.models.offline_architecture import (
@@ -63,7 +62,7 @@ def load_offline(model: str, dtype: torch.dtype = torch.float32, device: str = "
     """
     if model == "random":
         return random_offline_model(SEACO_LARGE, dtype, device)
-    return load_offline_directory(_find(model), dtype, device)
+    return load_offline_directory(locate(model, "second pass", OFFLINE_DEMO, OFFLINE_HUB_IDS), dtype, device)
 
 
 def load_offline_directory(directory: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> OfflineModel:
@@ -75,18 +74,6 @@ def load_offline_directory(directory: Path, dtype: torch.dtype = torch.float32, 
     shift, scale = read_cmvn(directory / "am.mvn", architecture.base.features)
     tensors = read_tensors(directory / "model.pt")
     return _assemble(architecture, shift, scale, tensors, vocabulary, dtype, device, str(directory / "model.pt"))
-
-
-def _find(model: str) -> Path:
-    if model == "demo":
-        return OFFLINE_DEMO
-    if Path(model).is_dir():
-        return Path(model)
-    hub_id = OFFLINE_HUB_IDS.get(model, model)
-    if looks_like_hub_id(hub_id):
-        return download(hub_id)
-    known = ", ".join(["demo", "random", *OFFLINE_HUB_IDS])
-    raise ModelError(f"second pass {model!r} is unknown; needed one of {known}, a directory, or a hub id")
 
 
 def random_offline_model(
@@ -111,20 +98,12 @@ def _assemble(
     architecture: OfflineArchitecture, shift: Tensor, scale: Tensor, tensors: Mapping[str, Tensor],
     vocabulary: list[str], dtype: torch.dtype, device: str, source: str,
 ) -> OfflineModel:
-    network, kept = _empty(architecture), torch.float32 if dtype == torch.int8 else dtype
-    wanted = dict(network.named_parameters())
+    network = _empty(architecture)
     # Embeddings read hotwords; without those only training uses them.
     unused = _UNUSED if architecture.bias else (*_UNUSED, "decoder.embed.")
-    check_tensors(wanted, tensors, unused, source)
-    network.load_state_dict(
-        {name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else kept) for name in wanted},
-        assign=True,
-    )
+    fill(network, tensors, unused, source, dtype, device)
     network.frontend = Frontend(shift, scale).to(device)
-    network.requires_grad_(False).eval()
     if dtype == torch.int8:
         network.quantise()
-        # What is left is small; copied, it no longer keeps the file mapped.
-        rest = {name: parameter.clone() for name, parameter in network.named_parameters()}
-        network.load_state_dict(rest, assign=True)
+        unmap(network)
     return OfflineModel(network, vocabulary, dtype, device)

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from stream_server.errors import ModelError
-from stream_server.models.hub import download, looks_like_hub_id
+from stream_server.models.hub import locate
 from stream_server.models.hub_files import (
-    ALWAYS_FP32,
     TEXT_FILES,
     check_files,
-    check_tensors,
+    fill,
     read_config,
     read_tensors,
     read_vocabulary,
@@ -71,13 +70,9 @@ def load_punctuation(model: str, dtype: torch.dtype = torch.float32, device: str
     """
     if model == "random":
         return random_punctuation_model(CT_PUNC_LARGE, dtype, device)
-    if model == "demo":
-        return load_punctuation_directory(PUNCTUATION_DEMO, dtype, device)
-    hub_id = PUNCTUATION_HUB_IDS.get(model, model)
-    if not Path(model).is_dir() and not looks_like_hub_id(hub_id):
-        known = ", ".join(["demo", "random", *PUNCTUATION_HUB_IDS])
-        raise ModelError(f"punctuation {model!r} is unknown; needed one of {known}, a directory, or a hub id")
-    directory = Path(model) if Path(model).is_dir() else download(hub_id, "config.yaml, model.pt and tokens.json")
+    directory = locate(
+        model, "punctuation", PUNCTUATION_DEMO, PUNCTUATION_HUB_IDS, "config.yaml, model.pt and tokens.json"
+    )
     return load_punctuation_directory(directory, dtype, device)
 
 
@@ -119,11 +114,5 @@ def _assemble(
     if not dtype.is_floating_point:
         raise ModelError(f"{source}: {dtype} for punctuation; needed fp32, bf16 or fp16")
     network = _empty(architecture)
-    wanted = dict(network.named_parameters())
-    check_tensors(wanted, tensors, _UNUSED, source)
-    network.load_state_dict(
-        {name: tensors[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else dtype) for name in wanted},
-        assign=True,
-    )
-    network.requires_grad_(False).eval()
+    fill(network, tensors, _UNUSED, source, dtype, device)
     return PunctuationModel(network, vocabulary, dtype, device)
