@@ -100,7 +100,7 @@ def recorded(model: Model, count: int, seed: int) -> list[Sentence]:
     """`count` sentences with names, spoken and recognised."""
     chance = Random(f"hotwords {seed}")
     written = _with_names(count, seed)
-    sentences = [_sentence(text, chance) for text in written]
+    sentences = [sentence(text, chance) for text in written]
     jobs = [(text, held_out_voice(chance)) for text in written]
     edge = np.zeros(RATE * 3 // 10, np.int16)
     sounds = [np.concatenate((edge, said.samples, edge)) for said in synthesise(jobs)]
@@ -120,7 +120,8 @@ def _names(text: str) -> list[str]:
     return [name for name in chain.from_iterable(lexicon.NAME_GROUPS) if name in text]
 
 
-def _sentence(text: str, chance: Random) -> Sentence:
+def sentence(text: str, chance: Random) -> Sentence:
+    """A text, the names in it, and ABSENT words of its world that are not in it and sound like no name in it."""
     text = texts.spoken(text)
     names = _names(text)
     alike = {name for group in lexicon.NAME_GROUPS if set(group) & set(names) for name in group}

@@ -7,10 +7,13 @@ its scores a second at a time or less, and in between the loop does its other wo
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.vad import Vad
+
+log = logging.getLogger(__name__)
 
 GATHER_S = 0.02
 MOST_AT_ONCE = 64
@@ -68,13 +71,26 @@ class Jury:
                     break
         for party in together:
             del self._waiting[party]
+        if not vads:
+            return
         try:
-            if vads:
-                vads[0].net.judge(vads)
+            vads[0].net.judge(vads)
         except Exception:
-            for party in together:
-                party.fail()
+            log.exception("judging %d sessions failed%s", len(vads), "; each is judged alone" if len(vads) > 1 else "")
+            self._judge_each(together, vads)
         else:
             # Whoever has more that waits calls again, and comes after all others.
             for party in together:
+                party.receive_scores()
+
+    def _judge_each(self, together: list[Party], vads: list[Vad]) -> None:
+        """After a pass that failed: one session's sound must not end the others."""
+        for party, vad in zip(together, vads, strict=True):
+            try:
+                # What the pass that failed did for a session is done: judging it again gives it what comes next.
+                if vad.outstanding:
+                    vad.net.judge([vad])
+            except Exception:
+                party.fail()
+            else:
                 party.receive_scores()

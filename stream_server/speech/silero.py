@@ -74,7 +74,7 @@ class SileroNet:
             vads = [vad for vad in vads if vad.outstanding]
             if not vads:
                 return
-            inputs = np.stack([vad.take_window() for vad in vads])
+            inputs = np.stack([vad.next_window() for vad in vads])
             states = np.stack([vad.state for vad in vads], 1)
             speech, states = self._network.run(None, {"input": inputs, "state": states, "sr": np.array(16_000)})
             for row, vad in enumerate(vads):
@@ -120,17 +120,17 @@ class SileroVad:
         waiting = self._received - self._scored
         return waiting >= WINDOW or (self._ended and waiting > 0)
 
-    def take_window(self) -> np.ndarray:
-        """The next window, what came before it in front: fp32 [576]. Its answer goes to `receive_speech`."""
+    def next_window(self) -> np.ndarray:
+        """The next window, what came before it in front: fp32 [576]. It stays until `receive_speech` has its answer."""
         window = np.zeros(CONTEXT + WINDOW, np.float32)
         known = self._waiting[:CONTEXT + WINDOW]
         window[:len(known)] = known
-        self._waiting = self._waiting[WINDOW:]
         window *= _SCALE
         return window
 
     def receive_speech(self, probability: float, state: np.ndarray) -> None:
-        """The net's answer to the window taken last, and what it remembers of the audio so far."""
+        """The net's answer to the next window, and what it remembers of the audio so far."""
+        self._waiting = self._waiting[WINDOW:]
         end = min(self._scored + WINDOW, self._received)
         self.state = state
         if self._flushes and self._flushes[0] < end:

@@ -81,7 +81,8 @@ class Net(Protocol):
     def judge(self, vads: Sequence[Vad]) -> None:
         """Gives each of `vads` scores, of at most a second and together of at most a few: the caller has other work.
 
-        Those that have kept more are `outstanding` still.
+        Those that have kept more are `outstanding` still. Where it raises, what has had no scores is kept as it was: it
+        can be judged again, with others or alone.
         """
 
 

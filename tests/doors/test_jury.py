@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from stream_server.doors import jury
 from stream_server.doors.jury import Jury
 from stream_server.speech.detectors import Detectors
+from stream_server.speech.fsmn.model import Model
+from stream_server.speech.fsmn.network import Network
+from stream_server.speech.fsmn.vad import FsmnNet
 from stream_server.speech.vad import Vad
 from tests.doors.conversations import STOP
 from tests.doors.test_driver import door
 from tests.support.audio import silence, voice
-from tests.support.detectors import loudness
+from tests.support.detectors import SIZES, loudness, loudness_model, loudness_tensors
 
 START = json.dumps({"type": "start", "vad": "fsmn"})
 SOUND = np.concatenate([silence(0.3), voice(1.0), silence(1.0), voice(0.5)])
@@ -54,6 +58,7 @@ class CountingNet:
     def __init__(self) -> None:
         self._net = loudness().nets["fsmn"]
         self.together: list[int] = []
+        self.broken = False
 
     def open(self) -> Vad:
         vad = self._net.open()
@@ -62,7 +67,7 @@ class CountingNet:
 
     def judge(self, vads: Sequence[Vad]) -> None:
         self.together.append(len(vads))
-        if len(vads) == 13:
+        if self.broken:
             raise ZeroDivisionError("on purpose")
         self._net.judge(vads)
 
@@ -95,17 +100,79 @@ async def test_no_pass_is_longer_than_it_may_be_and_all_is_judged() -> None:
     assert {listener.vad.take_scores()[-1].end for listener in listeners} == {(len(SOUND) - 560) // 160 * 160}
 
 
-async def test_a_net_that_fails_fails_those_alone_whom_it_was_judging(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_net_that_fails_on_all_fails_those_alone_whom_it_was_judging() -> None:
     net = CountingNet()
     court = Jury(Detectors({"fsmn": net}))
     unlucky = [Listener(court) for _ in range(13)]
+    net.broken = True
     for listener in unlucky:
         listener.hear(SOUND)
     await settled(unlucky)
+    net.broken = False
     later = Listener(court)
     later.hear(SOUND)
     await settled([later])
     assert all(listener.failed for listener in unlucky) and not later.failed and later.vad.take_scores()
+
+
+class Fragile(Network):
+    """Fails on a pass in which a frame is louder than all that people say, as long as it is told to."""
+
+    failing = True
+
+    def forward(self, features: np.ndarray, lengths: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.failing and features.max() > LOUDEST:
+            raise FloatingPointError("too loud")
+        return super().forward(features, lengths, states)
+
+
+LOUDEST = 27.0
+TOO_LOUD = np.tile(np.int16([32_000, -32_000]), 8_000)
+
+
+async def test_a_session_whose_sound_a_net_cannot_bear_fails_alone_and_the_others_lose_nothing() -> None:
+    net = FsmnNet(fragile())
+    court = Jury(Detectors({"fsmn": net}))
+    alone = net.open()
+    alone.receive(SOUND)
+    while alone.outstanding:
+        net.judge([alone])
+    wanted = alone.take_scores()
+    listeners = [Listener(court) for _ in range(5)]
+    for place, listener in enumerate(listeners):
+        listener.hear(SOUND if place != 2 else np.concatenate([SOUND[:4_000], TOO_LOUD]))
+    await settled(listeners)
+    assert [listener.failed for listener in listeners] == [False, False, True, False, False]
+    assert all(listener.vad.take_scores() == wanted for listener in listeners if not listener.failed)
+
+
+def test_a_pass_that_failed_takes_nothing_from_anybody() -> None:
+    model = fragile()
+    net = FsmnNet(model)
+    loud, other = net.open(), net.open()
+    quiet = 0
+    for number, part in enumerate(np.array_split(np.concatenate([SOUND, TOO_LOUD]), 7)):
+        loud.receive(part)
+        other.receive(np.array_split(SOUND, 7)[number])
+        model.network.failing = True
+        for _ in range(2):
+            with suppress(FloatingPointError):
+                net.judge([loud, other])
+                quiet += 1
+        model.network.failing = False
+        net.judge([other, loud])
+    assert quiet == 10
+    for vad, samples in ((loud, np.concatenate([SOUND, TOO_LOUD])), (other, SOUND)):
+        fresh = net.open()
+        fresh.receive(samples)
+        while fresh.outstanding or vad.outstanding:
+            net.judge([fresh, vad])
+        np.testing.assert_allclose([score.probability for score in vad.take_scores()],
+                                   [score.probability for score in fresh.take_scores()])
+
+
+def fragile() -> Model:
+    return replace(loudness_model(), network=Fragile(SIZES, loudness_tensors(), "test"))
 
 
 async def test_a_session_with_a_net_from_start_to_end() -> None:

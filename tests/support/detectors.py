@@ -20,7 +20,7 @@ from tests.support import recordings
 
 FSMN_FOLDER = recordings.FOLDER / "models" / "fsmn-vad"
 
-_SIZES = Sizes(input=FEATURES, input_affine=1, blocks=1, linear=1, projection=1, memory=20, output_affine=1, output=2)
+SIZES = Sizes(input=FEATURES, input_affine=1, blocks=1, linear=1, projection=1, memory=20, output_affine=1, output=2)
 _QUIETEST = 5.0
 """Mean of a feature's logarithmic filter banks from which on a frame is speech; digital silence has -16."""
 
@@ -28,9 +28,12 @@ _QUIETEST = 5.0
 @functools.cache
 def loudness() -> Detectors:
     """As the real FSMN-VAD but for its sizes and weights: a frame is speech where the sound is loud."""
+    return Detectors({"fsmn": FsmnNet(loudness_model())})
+
+
+def loudness_model() -> Model:
     frontend = Frontend(np.zeros(FEATURES), np.ones(FEATURES))
-    network = Network(_SIZES, _loudness_tensors(), "test")
-    return Detectors({"fsmn": FsmnNet(Model(frontend, network, (0,), SegmenterOptions()))})
+    return Model(frontend, Network(SIZES, loudness_tensors(), "test"), (0,), SegmenterOptions())
 
 
 def write_loudness(directory: Path) -> Path:
@@ -40,19 +43,19 @@ def write_loudness(directory: Path) -> Path:
     sizes = {"input_dim": "input", "input_affine_dim": "input_affine", "fsmn_layers": "blocks", "linear_dim": "linear",
              "proj_dim": "projection", "lorder": "memory", "output_affine_dim": "output_affine", "output_dim": "output"}
     config = {"frontend_conf": {"fs": 16_000, "lfr_m": 5, "lfr_n": 1}, "model_conf": {"sil_pdf_ids": [0]},
-              "encoder_conf": {theirs: getattr(_SIZES, ours) for theirs, ours in sizes.items()}}
+              "encoder_conf": {theirs: getattr(SIZES, ours) for theirs, ours in sizes.items()}}
     layers = "".join(f"<{name}> {FEATURES} {FEATURES}\n<LearnRateCoef> 0 [ {' '.join([value] * FEATURES)} ]\n"
                      for name, value in (("AddShift", "0"), ("Rescale", "1")))
     directory.mkdir()
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     (directory / "am.mvn").write_text(f"<Nnet>\n{layers}</Nnet>\n")
-    torch.save({name: torch.from_numpy(tensor) for name, tensor in _loudness_tensors().items()}, directory / "model.pt")
+    torch.save({name: torch.from_numpy(tensor) for name, tensor in loudness_tensors().items()}, directory / "model.pt")
     return directory
 
 
-def _loudness_tensors() -> dict[str, np.ndarray]:
-    tensors = {name: np.ones(shape, np.float32) for name, shape in _SIZES.shapes().items()}
-    tensors |= {name: np.zeros(shape, np.float32) for name, shape in _SIZES.shapes().items()
+def loudness_tensors() -> dict[str, np.ndarray]:
+    tensors = {name: np.ones(shape, np.float32) for name, shape in SIZES.shapes().items()}
+    tensors |= {name: np.zeros(shape, np.float32) for name, shape in SIZES.shapes().items()
                 if name.endswith("bias") or "fsmn_block" in name}
     tensors["in_linear1.linear.weight"] /= FEATURES
     tensors["in_linear2.linear.bias"] -= np.float32(_QUIETEST)

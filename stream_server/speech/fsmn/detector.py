@@ -59,14 +59,24 @@ class Detector:
         return [np.concatenate(parts) for parts in judged]
 
     def judge_some(self, streams: Sequence[Stream], most: int = FRAMES_A_PASS) -> list[np.ndarray]:
-        """As `judge`, in one pass over at most `most` frames of each stream, and FRAMES_A_PASS: more may wait still."""
-        features = self._model.frontend.take_features([stream._carry for stream in streams], min(most, FRAMES_A_PASS))
-        judged = [np.empty(0, np.float32)] * len(streams)
-        given = [(index, rows) for index, rows in enumerate(features) if len(rows)]
-        if given:
-            for index, silence in self._pass(streams, given):
-                judged[index] = silence
-        return judged
+        """As `judge`, in one pass over at most `most` frames of each stream, and FRAMES_A_PASS: more may wait still.
+
+        Where it raises, the streams are as they were.
+        """
+        carries = [stream._carry for stream in streams]
+        before = [carry.mark() for carry in carries]
+        try:
+            features = self._model.frontend.take_features(carries, min(most, FRAMES_A_PASS))
+            judged = [np.empty(0, np.float32)] * len(streams)
+            given = [(index, rows) for index, rows in enumerate(features) if len(rows)]
+            if given:
+                for index, silence in self._pass(streams, given):
+                    judged[index] = silence
+            return judged
+        except Exception:
+            for put_back in before:
+                put_back()
+            raise
 
     def _pass(
         self, streams: Sequence[Stream], given: list[tuple[int, np.ndarray]]

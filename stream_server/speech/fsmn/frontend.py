@@ -6,7 +6,7 @@ first and last filter bank are repeated where neighbours are missing. A feature 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -44,6 +44,15 @@ class Carry:
     def frames(self) -> int:
         """Whole frames that wait to be taken."""
         return frame_count(len(self._samples))
+
+    def mark(self) -> Callable[[], None]:
+        """What puts back all that is taken from here on, until more is received."""
+        samples, banks = self._samples, self._banks
+
+        def put_back() -> None:
+            self._samples, self._banks = samples, banks
+
+        return put_back
 
     def take_frames(self, most: int) -> np.ndarray:
         """The next frames [n, 400], at most `most`. Whoever takes them gives their filter banks to `stack`."""
