@@ -1,0 +1,132 @@
+"""How long finals of a running server are waited for, by sessions that say recording after recording.
+
+With voice detection a session says a recording and then silence at the pace of speech; what it waits is the time from
+the last sample of speech to the final, less the silence that is set to end a segment. With `flush` it flushes behind
+the last sample, and the wait is from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_client import Final, Flushed, Wishes, connect
+from stream_server.audio.pcm import SAMPLE_BYTES
+from stream_server.bench.report import percentile
+from stream_server.units import SAMPLE_RATE
+
+BLOCK = SAMPLE_RATE * 60 // 1000
+LOUD = 0.03
+"""Part of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech."""
+
+PATIENCE_S = 12.0
+"""Of silence behind an utterance; what has no final by then counts as missed."""
+
+
+@dataclass
+class Waits:
+    """Seconds that finals were waited for, and how many of these were a second pass's; `missed`: no final came."""
+
+    seconds: list[float] = field(default_factory=list)
+    second_passes: int = 0
+    missed: int = 0
+
+    def row(self, name: str) -> dict[str, object]:
+        return {"of": name, "finals": len(self.seconds), "second passes": self.second_passes, "missed": self.missed,
+                **{f"p{percent} ms": 1000 * percentile(self.seconds, percent) for percent in (50, 95, 99, 100)}}
+
+    def note(self, final: Final, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.second_passes += final.second_pass
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How sessions end their utterances: by `end_silence_ms` of silence, or with `flush` at once."""
+
+    flush: bool
+    end_silence_ms: int
+
+    def wishes(self, second_pass: bool) -> Wishes:
+        vad = "none" if self.flush else "webrtc"
+        return Wishes(vad=vad, second_pass=second_pass, max_segment_ms=60_000, end_silence_ms=self.end_silence_ms)
+
+
+def trimmed(samples: np.ndarray) -> np.ndarray:
+    """A recording from its first to its last 10 ms of speech."""
+    step = SAMPLE_RATE // 100
+    loudness = np.abs(samples[: len(samples) // step * step].astype(float)).reshape(-1, step).mean(1)
+    loud = np.flatnonzero(loudness >= LOUD * loudness.max())
+    return samples[loud[0] * step : (loud[-1] + 1) * step]
+
+
+class Speaker:
+    """Says samples at the pace of speech; what the server says meanwhile waits, and is little."""
+
+    def __init__(self, stream: object) -> None:
+        self.sent = 0
+        self._stream = stream
+
+    async def say(self, samples: np.ndarray, stop: asyncio.Event | None = None) -> None:
+        """All of them, or until `stop`."""
+        began = time.monotonic()
+        audio = samples.astype("<i2").tobytes()
+        for start in range(0, len(audio), BLOCK * SAMPLE_BYTES["pcm_s16le"]):
+            block = audio[start : start + BLOCK * SAMPLE_BYTES["pcm_s16le"]]
+            due = began + (start + len(block)) / SAMPLE_BYTES["pcm_s16le"] / SAMPLE_RATE
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            if stop is not None and stop.is_set():
+                return
+            await self._stream.send(block)
+            self.sent += len(block) // SAMPLE_BYTES["pcm_s16le"]
+
+
+async def speak(address: str, waits: Waits, utterances: Sequence[np.ndarray], manner: Manner, second_pass: bool,
+                seconds: float, number: int) -> None:
+    """One session that says one utterance after the other until its time is over."""
+    # Not all at once: sessions that begin together would end their utterances together too.
+    await asyncio.sleep(0.37 * number % 3.0)
+    end = time.monotonic() + seconds
+    async with connect(address, wishes=manner.wishes(second_pass)) as stream:
+        speaker, place = Speaker(stream), 0
+        while time.monotonic() < end:
+            await speaker.say(utterances[place % len(utterances)])
+            place += 1
+            if manner.flush:
+                await _flushed(stream, waits)
+            else:
+                await _ended(stream, speaker, waits, manner)
+        await stream.stop()
+        async for _ in stream:
+            pass
+
+
+async def _flushed(stream: object, waits: Waits) -> None:
+    await stream.flush()
+    said = time.monotonic()
+    async for event in stream:
+        if isinstance(event, Final):
+            waits.note(event, time.monotonic() - said)
+        if isinstance(event, Flushed):
+            break
+
+
+async def _ended(stream: object, speaker: Speaker, waits: Waits, manner: Manner) -> None:
+    said, stop = time.monotonic(), asyncio.Event()
+    # A pause within the recording may have ended a segment too: that of the last word is meant.
+    near = (speaker.sent - SAMPLE_RATE // 2) * 1000 // SAMPLE_RATE
+    silence = asyncio.create_task(speaker.say(np.zeros(round(PATIENCE_S * SAMPLE_RATE), np.int16), stop))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for event in stream:
+                if isinstance(event, Final) and event.end_ms >= near:
+                    waits.note(event, time.monotonic() - said - manner.end_silence_ms / 1000)
+                    break
+    except TimeoutError:
+        waits.missed += 1
+    stop.set()
+    await silence
