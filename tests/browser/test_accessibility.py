@@ -71,6 +71,22 @@ def in_chinese(page) -> None:
     page.click("#settings summary")
 
 
+def with_a_file(page) -> None:
+    """The file is on its way: as it stands while it is read."""
+    with_lines(page)
+    page.evaluate("""() => {
+      document.getElementById("file-panel").hidden = false;
+      document.getElementById("file-name").textContent = "recording.wav";
+      document.getElementById("file-bar").value = 0.4;
+      document.getElementById("file-done").textContent = "0:24 of 1:00";
+      for (const id of ["speak", "sample", "choose"]) document.getElementById(id).disabled = true;
+    }""")
+
+
+def with_a_hint(page) -> None:
+    page.locator("#drop").evaluate("each => { each.hidden = false; }")
+
+
 @dataclass(frozen=True)
 class View:
     """`prepare` brings the page at `path` into the state that is judged; `path` may depend on the server."""
@@ -92,6 +108,9 @@ VIEWS = {
     "dark": View(with_lines, options={"color_scheme": "dark"}),
     "dark settings": View(with_settings, options={"color_scheme": "dark"}),
     "dark error": View(with_an_error, options={"color_scheme": "dark"}),
+    "file": View(with_a_file),
+    "dark file": View(with_a_file, options={"color_scheme": "dark"}),
+    "dropping": View(with_a_hint),
     "phone": View(with_lines, options=PHONE),
     "phone settings": View(with_settings, options=PHONE),
 }
