@@ -3,6 +3,7 @@
 import {ask} from "./by-webrtc.js";
 import {Captions, clock} from "./captions.js";
 import {TYPES, render} from "./exports.js";
+import {FilePanel} from "./file-panel.js";
 import {Session} from "./session.js";
 import * as settings from "./settings.js";
 import * as sound from "./sound.js";
@@ -21,8 +22,21 @@ const captions = new Captions({
   follows: following => { find("latest").hidden = following; },
 });
 
+const files = new FilePanel({
+  free: () => !session && state !== "opening", wishes, note, message: hear,
+  begun: () => {
+    complain(null);
+    note(null);
+    captions.begin();
+    startedAt = Date.now();
+    find("by").textContent = "WebSocket";
+    setState("transcribing");
+  },
+  ended: trouble => { setState("ended"); finish(trouble); },
+});
+
 async function start(makeSource) {
-  if (session || state === "opening") return;
+  if (session || state === "opening" || files.busy) return;
   setState("opening");
   complain(null);
   note(null);
@@ -69,7 +83,10 @@ function hotwords() {
 function hear(message) {
   switch (message.type) {
     case "ready": ready = message; break;
-    case "speech": captions.speech(message); setState("speech"); break;
+    case "speech":
+      captions.speech(message);
+      if (!files.busy) setState("speech");
+      break;
     case "partial": captions.partial(message); measure(message.end_ms); break;
     case "final":
       captions.final(message);
@@ -94,10 +111,10 @@ function setState(name) {
 }
 
 function controls() {
-  const busy = ["opening", "connecting", "listening", "speech", "stopping"].includes(state);
-  find("speak").textContent = text(busy ? "stop" : "start");
-  find("speak").disabled = state === "stopping" || state === "opening";
-  find("sample").disabled = busy;
+  const busy = ["opening", "connecting", "listening", "speech", "stopping", "transcribing"].includes(state);
+  find("speak").textContent = text(busy && !files.busy ? "stop" : "start");
+  find("speak").disabled = state === "stopping" || state === "opening" || files.busy;
+  find("sample").disabled = find("choose").disabled = busy;
   find("state-text").textContent = text(state === "opening" ? "connecting" : state);
   find("light").classList.toggle("on", state === "speech");
   find("empty").hidden = busy || captions.finals.length > 0;
@@ -182,6 +199,7 @@ function showAll() {
   fillMicrophones();
   complain(shown);
   note(noted?.key, noted?.values);
+  files.translate();
   controls();
 }
 

@@ -22,7 +22,7 @@ TYPES = {
 HEADERS = {
     # 'self' for connections includes WebSockets of the same origin.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-                               "connect-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; "
+                               "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; "
                                "frame-ancestors 'none'",
     "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",
