@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stream_client.load import Load
+from stream_client.load.ruler import earlier
 from stream_client.load.run import prepare
 from stream_server.cli import main
 from stream_server.config import ServeSettings
@@ -39,7 +40,12 @@ def test_one_message_a_hop_tells_when_tokens_are_due_as_waiting_after_every_mess
         crowd.prepare(lambda _: None)
         fine: Load = crowd.load(1, 60, tmp_path / "ruler.json")
         kept = prepare(fine).rulers
-        assert kept == tuple(prepare(replace(fine, ruler=None)).rulers)
+        waited, = prepare(replace(fine, ruler=None)).rulers
+        for _ in range(3):
+            if waited != kept[0]:
+                # A machine held up for longer than the wait dates a token too late, never too early.
+                waited = earlier(waited, *prepare(replace(fine, ruler=None)).rulers)
+        assert kept == (waited,)
         assert len(kept[0].tokens) > 3
         point = crowd.measure(3)
         assert point.faults == "" and point.figures.streams_finished == 3
