@@ -2,8 +2,14 @@
 
 `python -m benchmarks hotwords` speaks held-out sentences with names (espeak-ng is needed), recognises them once, and
 searches the scores hop by hop with several lists: the sentence's names among 100 other words, and those 100 alone.
-What a search finds in recorded scores is what the server finds: tests/models/test_hotwords.py. `--tune` tries weights
-and widths, over other sentences than those that are reported without it. The last line is one flat JSON object.
+What a search finds in recorded scores is what the server finds: tests/models/test_hotwords.py. A `--second-model` hears
+the same sentences with the same lists. `--tune` tries weights and widths, over other sentences than those that are
+reported without it.
+
+The last line is one flat JSON object. Of the names, `recall_final` are right in finals, `recall_partial` in the first
+partial that is long enough, `recall_without` in finals without a list; `false_hits` are absent words that were written,
+for each word said; `step_cost_200` is the processor time of a step of the large model (random weights) with a list of
+200 words in each row, over that of one without.
 """
 
 from __future__ import annotations
@@ -19,13 +25,18 @@ import numpy as np
 import torch
 
 from benchmarks.demo_cer import edit_distance
+from benchmarks.step_cost import hotwords_cost
 from recipes.demo import lexicon, texts
 from recipes.demo.speech import RATE, held_out_voice, synthesise
 from stream_server.audio.windows import Window
-from stream_server.engine.runner import Row
+from stream_server.engine.runner import Row, Segment
 from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.checkpoint import Model, load
+from stream_server.models.devices import DTYPES
+from stream_server.models.offline_checkpoint import OfflineModel, load_offline
 from stream_server.models.paraformer import Paraformer
+from stream_server.models.pieces import finished
+from stream_server.models.second_runner import OfflineRunner
 from stream_server.models.streaming import ParaformerRunner
 from stream_server.speech.beam import START, WIDTH, BeamSearch, FullScores
 from stream_server.speech.context_graph import build
@@ -48,6 +59,7 @@ class Sentence:
     text: str
     names: list[str]
     absent: list[str]
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     hops: list[np.ndarray] = field(default_factory=list)
 
 
@@ -89,6 +101,10 @@ def main(argv: Sequence[str]) -> int:
         for width in TRIED_WIDTHS:
             print(json.dumps(_measured(model, sentences, DEFAULT_WEIGHT, width)), flush=True)
     report = _measured(model, sentences, options.weight, WIDTH)
+    if options.second_model != "none":
+        report |= _second_pass(load_offline(options.second_model, torch.float32, "cpu"), sentences, options.weight)
+    if options.step_repeats:
+        report["step_cost_200"] = round(hotwords_cost(200, options.step_dtype, repeats=options.step_repeats), 4)
     if not options.json:
         for name, value in report.items():
             print(f"{name.replace('_', ' ')}: {value}")
@@ -105,9 +121,10 @@ def recorded(model: Model, count: int, seed: int) -> list[Sentence]:
     edge = np.zeros(RATE * 3 // 10, np.int16)
     sounds = [np.concatenate((edge, said.samples, edge)) for said in synthesise(jobs)]
     order = sorted(range(count), key=lambda place: len(sounds[place]))
+    for place, sound in enumerate(sounds):
+        sentences[place].samples = sound
     for start in range(0, count, TOGETHER):
-        group = order[start : start + TOGETHER]
-        _recognise(model, [sentences[place] for place in group], [sounds[place] for place in group])
+        _recognise(model, [sentences[place] for place in order[start : start + TOGETHER]])
     return sentences
 
 
@@ -130,10 +147,11 @@ def sentence(text: str, chance: Random) -> Sentence:
     return Sentence(text, names, chance.sample(sorted({*strangers, *others}), ABSENT))
 
 
-def _recognise(model: Model, sentences: Sequence[Sentence], sounds: Sequence[np.ndarray]) -> None:
+def _recognise(model: Model, sentences: Sequence[Sentence]) -> None:
     runner = ParaformerRunner(model, [WINDOW], len(sentences))
     runner.network = recording = Recording(model.network)
     hop = WINDOW.hop_samples
+    sounds = [sentence.samples for sentence in sentences]
     lengths = [-(-len(sound) // hop) for sound in sounds]
     for number in range(max(lengths)):
         going = [place for place, length in enumerate(lengths) if number < length]
@@ -185,20 +203,51 @@ def _measured(model: Model, sentences: Sequence[Sentence], weight: float, width:
     without = list(search(model, sentences, [[] for _ in sentences], weight, width))
     right = list(search(model, sentences, [[*one.names, *one.absent] for one in sentences], weight, width))
     absent = list(search(model, sentences, [one.absent for one in sentences], weight, width))
-    said = sum(len(_words(one.text)) for one in sentences)
-    false = sum(word in found.text for one, found in zip(sentences, absent, strict=True) for word in one.absent)
     delays = np.array([delay for found in right for delay in found.delays])
     return {
         "weight": weight, "width": width,
-        "sentences": len(sentences), "names": sum(len(one.names) for one in sentences), "words": said,
-        "recall_partials_without": _recall(sentences, without, partials=True),
-        "recall_finals_without": _recall(sentences, without),
-        "recall_partials": _recall(sentences, right, partials=True), "recall_finals": _recall(sentences, right),
-        "absent_words_written": round(false / said, 5),
+        "sentences": len(sentences), "names": sum(len(one.names) for one in sentences),
+        "words": sum(len(_words(one.text)) for one in sentences),
+        "recall_partial_without": _recall(sentences, without, partials=True),
+        "recall_without": _recall(sentences, without),
+        "recall_partial": _recall(sentences, right, partials=True), "recall_final": _recall(sentences, right),
+        "false_hits": _false_hits(sentences, absent),
         "cer_without": _cer(sentences, without), "cer_absent": _cer(sentences, absent),
         "cer_right": _cer(sentences, right), "tokens_certain_at_once": round(float((delays == 0).mean()), 4),
         "mean_delay_ms": round(float(delays.mean()) * HOP_MS, 1), "longest_delay_ms": int(delays.max()) * HOP_MS,
     }
+
+
+def _second_pass(model: OfflineModel, sentences: Sequence[Sentence], weight: float) -> dict[str, float]:
+    """What a second pass says of the same sentences, without lists, with their names and with absent words alone."""
+    runner = OfflineRunner(model)
+    without = _heard_again(runner, sentences, [[] for _ in sentences], weight)
+    right = _heard_again(runner, sentences, [[*one.names, *one.absent] for one in sentences], weight)
+    absent = _heard_again(runner, sentences, [one.absent for one in sentences], weight)
+    return {
+        "second_recall_without": _recall(sentences, without), "second_recall_final": _recall(sentences, right),
+        "second_false_hits": _false_hits(sentences, absent), "second_cer_without": _cer(sentences, without),
+        "second_cer_absent": _cer(sentences, absent), "second_cer_right": _cer(sentences, right),
+    }
+
+
+def _heard_again(runner: OfflineRunner, sentences: Sequence[Sentence], lists: Sequence[Sequence[str]],
+                 weight: float) -> list[Found]:
+    found = [Found() for _ in sentences]
+    order = sorted(range(len(sentences)), key=lambda place: len(sentences[place].samples))
+    for start in range(0, len(order), TOGETHER):
+        group = order[start : start + TOGETHER]
+        segments = [Segment(sentences[place].samples, HotwordList.of((word, weight) for word in lists[place]))
+                    for place in group]
+        for place, heard in zip(group, finished(runner.hear(segments)), strict=True):
+            found[place].partials.append("".join(heard.pieces))
+    return found
+
+
+def _false_hits(sentences: Sequence[Sentence], found: Sequence[Found]) -> float:
+    said = sum(len(_words(one.text)) for one in sentences)
+    false = sum(word in heard.text for one, heard in zip(sentences, found, strict=True) for word in one.absent)
+    return round(false / said, 5)
 
 
 def _recall(sentences: Sequence[Sentence], found: Sequence[Found], partials: bool = False) -> float:
@@ -231,7 +280,10 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks hotwords", description=__doc__.partition("\n")[0])
     parser.add_argument("--sentences", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--model", default="demo", help="demo, or a directory (default: %(default)s)")
+    parser.add_argument("--second-model", default="none", help="demo, or a directory (default: %(default)s)")
     parser.add_argument("--weight", type=float, default=DEFAULT_WEIGHT, help="of each word (default: %(default)s)")
     parser.add_argument("--tune", action="store_true", help="try weights and widths, over other sentences")
+    parser.add_argument("--step-dtype", default="fp32", choices=DTYPES, help="of `step_cost_200`")
+    parser.add_argument("--step-repeats", type=int, default=5, help="for `step_cost_200`; 0 leaves it out")
     parser.add_argument("--json", action="store_true", help="only the line at the end")
     return parser.parse_args(argv)

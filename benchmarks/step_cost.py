@@ -68,6 +68,17 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def hotwords_cost(words: int, dtype: str = "fp32", *, batch: int = 8, repeats: int = 5) -> float:
+    """A step of the large model on one thread, a list of so many words in each row, over a step without lists: the
+    median of the processor times of each."""
+    window = DEFAULT_WINDOWS[0]
+    audio, model = _audio(window, repeats + 1), load("random", DTYPES[dtype], "cpu")
+    steps = {str(listed): _ours(ParaformerRunner(model, [window], batch), window, audio, batch, 1, listed)
+             for listed in (0, words)}
+    took = _times(steps, repeats, time.process_time)
+    return median(took[str(words)]) / median(took["0"])
+
+
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks step_cost", description=__doc__)
     parser.add_argument("--model", default="random")

@@ -17,6 +17,7 @@ from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
 from stream_server.doors.outbox import Outbox
+from stream_server.doors.pace import HOTWORDS_EVERY_S, Pace
 from stream_server.doors.stopwatch import Stopwatch
 from stream_server.errors import ClientError, EngineError, Overloaded
 from stream_server.session.messages import Command, Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
@@ -61,6 +62,7 @@ class Driver:
         self._progress = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
+        self._lists = Pace(HOTWORDS_EVERY_S)
         self._alarm: asyncio.TimerHandle | None = None
         self._stopwatch = Stopwatch(observer)
 
@@ -213,6 +215,8 @@ class Driver:
             await self._open(command)
         elif self._session is not None:
             self._pass_on(command)
+            if isinstance(command, Hotwords):
+                await asyncio.sleep(self._lists.wait(self._loop.time()))
 
     def _pass_on(self, command: Flush | Hotwords | Stop) -> None:
         if isinstance(command, Flush):

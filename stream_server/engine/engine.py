@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stream_server.audio.windows import Window
 from stream_server.engine.finals import Finals, Pass, PieceOutcome
+from stream_server.engine.lists import Lists
 from stream_server.engine.runner import Row, RowResult, Runner, SecondRunner
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
@@ -32,8 +33,7 @@ from stream_server.engine.wire import (
 )
 from stream_server.engine.writing import Texts, TextsOutcome, Writing
 from stream_server.errors import EngineError
-from stream_server.speech.context_graph import GraphCache
-from stream_server.speech.hotwords import HotwordList
+from stream_server.speech.context_graph import ContextGraph, GraphCache
 from stream_server.speech.recognition import Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribe, Scribed
 from stream_server.speech.spelling import Speller
@@ -97,7 +97,7 @@ class Engine:
         self._windows = frozenset(runner.windows)
         self._clock = clock
         self._slots = Slots(runner.slots)
-        self._graphs = GraphCache(Speller(runner.vocabulary))
+        self._lists = Lists(GraphCache(Speller(runner.vocabulary)), self._listen_for, clock)
         self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
@@ -114,7 +114,7 @@ class Engine:
     def busy(self) -> bool:
         """Whether a step has work."""
         lower = (lane for lane in (self._writing, self._finals) if lane is not None)
-        return len(self._scheduler) > 0 or any(lane.ready for lane in lower)
+        return len(self._scheduler) > 0 or self._lists.ready or any(lane.ready for lane in lower)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Abort | Write, now: float,
                 audio: bytes = b"") -> None:
@@ -142,9 +142,9 @@ class Engine:
 
     def step(self, now: float) -> bool:
         """One batch; False where nothing was ready. Raises EngineError where the device fails on everything."""
-        begun = self.begin(now)
-        if begun is None:
-            return False
+        while (begun := self.begin(now)) is None:
+            if not self._lists.ready:
+                return False
         self.finish(begun, begun.run(self._runner, self._clock))
         return True
 
@@ -152,8 +152,10 @@ class Engine:
         """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, finals to be
         written or the next piece of a second pass; None where nothing is.
 
-        Several may be under way, each of other streams; `sharers` are those who could begin one now.
+        Several may be under way, each of other streams; `sharers` are those who could begin one now. Lists of hotwords
+        that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
         """
+        self._lists.work()
         batch = self._scheduler.schedule(sharers)
         if batch is None:
             # Texts first: they are what somebody has waited for longest, and take least.
@@ -177,6 +179,7 @@ class Engine:
         if isinstance(begun, Texts):
             self._writing.finish(outcome)
             return
+        self._lists.step_s = outcome.seconds
         self.statistics.failed_batches += outcome.failed
         self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
         for stream, result in zip(begun.streams, outcome.results, strict=True):
@@ -226,23 +229,29 @@ class Engine:
         stream = self._stream(tenant, step)
         deadline = now + step.window.hop_samples / SAMPLE_RATE
         samples = np.frombuffer(audio, dtype="<i2")
-        unspelt = None if step.hotwords is None else self._listen_for(stream, step.hotwords)
         if self._finals is not None:
             self._finals.keep(stream, samples, step.keep_from)
-        stream.pending = Pending(step.sequence, samples, step.last, now, deadline, unspelt, step.closed)
+        stream.pending = Pending(step.sequence, samples, step.last, now, deadline, closed=step.closed)
         stream.next_sequence += 1
+        if step.hotwords is None:
+            self._line_up(stream)
+        else:
+            stream.hotwords = step.hotwords
+            self._lists.ask(stream, step.hotwords)
+
+    def _listen_for(self, stream: Stream, graph: ContextGraph) -> None:
+        """A stream whose chunk waited for the graph of its list has it."""
+        stream.graph = graph if graph.words else None
+        stream.pending = replace(stream.pending, unspelt=list(graph.unspellable))
+        self._line_up(stream)
+
+    def _line_up(self, stream: Stream) -> None:
+        """The stream's chunk can be run, once there is a slot for it."""
         if stream.lease is None:
             self._slotless[stream] = None
             self._seat()
         else:
             self._scheduler.add(stream)
-
-    def _listen_for(self, stream: Stream, hotwords: HotwordList) -> list[str]:
-        """Gives a stream its list; the words that cannot be spelt."""
-        graph = self._graphs.get(hotwords)
-        stream.graph = graph if graph.words else None
-        stream.hotwords = hotwords
-        return list(graph.unspellable)
 
     def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
         """Why a chunk cannot be taken; None where it can."""
@@ -305,6 +314,7 @@ class Engine:
             self._close(stream)
 
     def _close(self, stream: Stream) -> None:
+        self._lists.forget(stream)
         self._scheduler.remove(stream)
         self._slotless.pop(stream, None)
         stream.pending = None
@@ -367,4 +377,4 @@ class Engine:
         numbers.slots = self._slots.count
         numbers.slots_in_use = self._slots.in_use
         numbers.second_passes_waiting = 0 if self._finals is None else self._finals.waiting
-        numbers.chunks_waiting = len(self._scheduler) + len(self._slotless)
+        numbers.chunks_waiting = len(self._scheduler) + len(self._slotless) + len(self._lists)

@@ -61,7 +61,9 @@ class OfflineRunner:
         words: list[Tensor | None] = []
         for segment in segments:
             words.append((yield from self._vectors(segment.hotwords)))
-        graphs = [self._graph(segment.hotwords) for segment in segments]
+        graphs: list[ContextGraph | None] = []
+        for segment in segments:
+            graphs.append((yield from self._graph(segment.hotwords)))
         work = self.network.recognise_in_pieces([segment.samples for segment in segments], words, graphs)
         while True:
             try:
@@ -86,11 +88,17 @@ class OfflineRunner:
         """The ids of each word of a list, of each way to write it; words that the vocabulary lacks are left out."""
         return [list(ids) for word in self._speller.spell(hotwords).words for ids in word.spellings]
 
-    def _graph(self, hotwords: HotwordList | None) -> ContextGraph | None:
+    def _graph(self, hotwords: HotwordList | None) -> Pieces[ContextGraph | None]:
         if not hotwords:
             return None
         with self._lock:
-            graph = self._graphs.get(hotwords)
+            graph = self._graphs.find(hotwords)
+        if graph is None:
+            for graph in self._graphs.building(hotwords):
+                if graph is None:
+                    yield
+            with self._lock:
+                self._graphs.keep(hotwords, graph)
         return graph if graph.words else None
 
     def _vectors(self, hotwords: HotwordList | None) -> Pieces[Tensor | None]:

@@ -13,8 +13,8 @@ search can tell what cannot matter any more: see `beam.py`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ from stream_server.speech.spelling import Speller, SpeltWord
 NATS_PER_WEIGHT = 0.1
 """Of a token: FunASR's usual weight 20 is 2 nats, the usual score in icefall. Chosen on synthetic names:
 docs/hotwords.md."""
+WORDS_AT_ONCE = 20
+STATES_AT_ONCE = 500
+"""Of a graph that is being made: what takes about a millisecond."""
 _TOKEN_BITS = 32
 
 
@@ -174,6 +177,12 @@ class ContextGraph:
 def build(words: Sequence[SpeltWord], *, nats_per_weight: float = NATS_PER_WEIGHT,
           unspellable: tuple[str, ...] = ()) -> ContextGraph:
     """The graph of spelt words; where two are spelt alike the one of the higher weight counts."""
+    return _last(building(words, nats_per_weight=nats_per_weight, unspellable=unspellable))
+
+
+def building(words: Sequence[SpeltWord], *, nats_per_weight: float = NATS_PER_WEIGHT,
+             unspellable: tuple[str, ...] = ()) -> Iterator[ContextGraph | None]:
+    """As `build`, in pieces of about a millisecond: gives None behind each, and the graph at last."""
     children: list[dict[int, int]] = [{}]
     ends: list[int] = [-1]
     for place, word in enumerate(words):
@@ -187,15 +196,26 @@ def build(words: Sequence[SpeltWord], *, nats_per_weight: float = NATS_PER_WEIGH
                 state = children[state][token]
             if ends[state] < 0 or words[ends[state]].hotword.weight < word.hotword.weight:
                 ends[state] = place
+        if place % WORDS_AT_ONCE == 0:
+            yield None
     bonus = [nats_per_weight * word.hotword.weight for word in words]
-    order, parent, fail = _breadth_first(children)
-    return _tables(children, ends, bonus, order, parent, fail, tuple(word.hotword.word for word in words), unspellable)
+    order, parent, fail = yield from _breadth_first(children)
+    names = tuple(word.hotword.word for word in words)
+    yield (yield from _tables(children, ends, bonus, order, parent, fail, names, unspellable))
 
 
-def _breadth_first(children: list[dict[int, int]]) -> tuple[list[int], list[int], list[int]]:
+def _last(pieces: Iterator[ContextGraph | None]) -> ContextGraph:
+    (graph,) = deque(pieces, maxlen=1)
+    return graph
+
+
+def _breadth_first(children: list[dict[int, int]]
+                   ) -> Generator[None, None, tuple[list[int], list[int], list[int]]]:
     """States by depth, each state's parent, and where it fails to: its longest proper suffix that is a state."""
     order, parent, fail = [0], [0] * len(children), [0] * len(children)
-    for state in order:
+    for place, state in enumerate(order):
+        if place % STATES_AT_ONCE == 0:
+            yield
         for token, child in children[state].items():
             parent[child] = state
             back = fail[state]
@@ -207,11 +227,14 @@ def _breadth_first(children: list[dict[int, int]]) -> tuple[list[int], list[int]
 
 
 def _tables(children: list[dict[int, int]], ends: list[int], bonus: list[float], order: list[int], parent: list[int],
-            fail: list[int], words: tuple[str, ...], unspellable: tuple[str, ...]) -> ContextGraph:
+            fail: list[int], words: tuple[str, ...], unspellable: tuple[str, ...]
+            ) -> Generator[None, None, ContextGraph]:
     count = len(children)
     depth = [0] * count
     own, credit, within = [0.0] * count, [0.0] * count, [0.0] * count
     for state in order[1:]:
+        if state % STATES_AT_ONCE == 0:
+            yield
         up, back = parent[state], fail[state]
         depth[state] = depth[up] + 1
         # All that lies within this state's string ends within its parent's, or ends here and is a suffix.
@@ -222,16 +245,22 @@ def _tables(children: list[dict[int, int]], ends: list[int], bonus: list[float],
         credit[state] = own[state] + credit[back]
     highest, longest = [0.0] * count, [0.0] * count
     for state in reversed(order[1:]):
+        if state % STATES_AT_ONCE == 0:
+            yield
         here = bonus[ends[state]] if ends[state] >= 0 else 0.0
         up = parent[state]
         highest[up] = max(highest[up], highest[state], here)
         longest[up] = max(longest[up], longest[state] + own[state])
     pending, promise = [0.0] * count, [0.0] * count
     for state in order[1:]:
+        if state % STATES_AT_ONCE == 0:
+            yield
         pending[state] = max(highest[state] * depth[state] - within[state], pending[fail[state]])
         promise[state] = longest[state] + promise[fail[state]]
+    yield
     arcs = sorted((state << _TOKEN_BITS | token, child)
                   for state, tokens in enumerate(children) for token, child in tokens.items())
+    yield
     automaton = Automaton(
         keys=np.array([key for key, _ in arcs], np.int64), targets=np.array([child for _, child in arcs], np.int32),
         first=np.cumsum([0, *map(len, children)]), fail=np.array(fail, np.int32),
@@ -276,17 +305,37 @@ class GraphCache:
 
     def get(self, hotwords: HotwordList) -> ContextGraph:
         """The graph of a list, built where it is not kept."""
-        graph = self._graphs.get(hotwords)
+        graph = self.find(hotwords)
         if graph is None:
-            spelt = self._speller.spell(hotwords)
-            graph = build(spelt.words, nats_per_weight=self._nats_per_weight, unspellable=spelt.unspellable)
+            graph = _last(self.building(hotwords))
+            self.keep(hotwords, graph)
+        return graph
+
+    def find(self, hotwords: HotwordList) -> ContextGraph | None:
+        """The graph of a list where it is kept."""
+        if hotwords not in self._graphs:
+            return None
+        self._graphs.move_to_end(hotwords)
+        return self._graphs[hotwords]
+
+    def building(self, hotwords: HotwordList) -> Iterator[ContextGraph | None]:
+        """The graph of a list, made in pieces as by `building`. It is not kept yet: `keep` does that."""
+        words, unspellable = [], []
+        for start in range(0, len(hotwords.words), WORDS_AT_ONCE):
+            spelt = self._speller.spell(HotwordList(hotwords.words[start : start + WORDS_AT_ONCE]))
+            words += spelt.words
+            unspellable += spelt.unspellable
+            yield None
+        yield from building(words, nats_per_weight=self._nats_per_weight, unspellable=tuple(unspellable))
+
+    def keep(self, hotwords: HotwordList, graph: ContextGraph) -> None:
+        """Keeps a graph that `building` gave, for as long as it fits."""
+        if hotwords not in self._graphs:
             self._graphs[hotwords] = graph
             self.states += graph.automaton.states
-        self._graphs.move_to_end(hotwords)
         while self.states > self._most_states and len(self._graphs) > 1:
             _, dropped = self._graphs.popitem(last=False)
             self.states -= dropped.automaton.states
-        return graph
 
     def __len__(self) -> int:
         return len(self._graphs)

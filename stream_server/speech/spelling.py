@@ -18,6 +18,7 @@ LONGEST_ABBREVIATION = 6
 """Capital letters that may be said one by one ("NBA"); more are taken for a word that is shouted."""
 
 _LETTERS = rf"(?:(?![{IDEOGRAPHS}])[^\W_])+"
+_ALL_IDEOGRAPHS = re.compile(rf"[{IDEOGRAPHS}]+")
 _UNITS = re.compile(rf"[{IDEOGRAPHS}]|{_LETTERS}(?:'{_LETTERS})*|\S")
 _ALIKE = re.compile(r"\d|[^\W\d_]+(?:'[^\W\d_]+)*")
 """Digits one by one, and letters without digits."""
@@ -70,6 +71,10 @@ class Speller:
         First each run of letters and digits as one word, with the signs that the vocabulary has. Then, where that
         differs, said apart: abbreviations letter by letter, digits by themselves, no signs.
         """
+        if _ALL_IDEOGRAPHS.fullmatch(word):
+            # Most words of most lists, and there is but one way.
+            ids = tuple(self._find(sign) for sign in word)
+            return () if None in ids else (ids,)
         found = [self._together(word), self._apart(word)]
         return tuple(dict.fromkeys(ids for ids in found if ids))
 

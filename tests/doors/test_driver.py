@@ -20,6 +20,7 @@ from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, Overloaded
 from stream_server.session.messages import Ended, ServerMessage
 from stream_server.speech.detectors import Detectors
+from stream_server.speech.hotwords import from_native
 from stream_server.speech.recognition import Chunk, Hypothesis
 from tests.doors.conversations import START, STOP
 
@@ -200,6 +201,16 @@ async def door(detectors: Detectors = Detectors()) -> AsyncIterator[Door]:  # no
     assert door.engine.admitted == set()
     assert door.counter.open == 0
     assert all(s.received_ms == s.recognised_ms + s.silent_ms + s.dropped_ms for s in door.counter.sums)
+
+
+async def test_a_client_that_sends_list_after_list_is_read_slower() -> None:
+    async with door() as d:
+        d.link.say(PUSH_TO_TALK, *(json.dumps({"type": "hotwords", "hotwords": [f"词{n}"]}) for n in range(10)))
+        await d.until(lambda: d.link.incoming.qsize() < 9)
+        assert d.link.incoming.qsize() > 0, "all were read at once"
+        d.link.say(HOP, STOP)
+        await d.until(lambda: len(d.engine.chunks) == 1)
+        assert d.engine.chunks[0][1].hotwords == from_native(["词9"])
 
 
 async def test_a_session_from_start_to_end() -> None:
