@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_server.audio.decimate import FACTOR, Decimator
 from stream_server.audio.pcm import to_int16
 from stream_server.config import SAMPLE_RATES
 from stream_server.errors import ClientError
@@ -22,7 +23,8 @@ class Resampler:
                               allowed=f"{lowest} to {highest} Hz")
         self.sample_rate = sample_rate
         self._stream = None
-        if sample_rate != SAMPLE_RATE:
+        self._decimator = Decimator() if sample_rate == FACTOR * SAMPLE_RATE else None
+        if self._decimator is None and sample_rate != SAMPLE_RATE:
             import soxr
 
             # Floats inside: with int16 the library would add dither, and silence would no longer be silent.
@@ -30,6 +32,8 @@ class Resampler:
 
     def convert(self, samples: np.ndarray) -> np.ndarray:
         """The output, int16 at 16 kHz, that `samples` (int16) complete; the filter's delay holds some back."""
+        if self._decimator is not None:
+            return to_int16(self._decimator.convert(samples))
         if self._stream is None:
             return samples
         return to_int16(self._stream.resample_chunk(samples.astype(np.float32)))
@@ -39,6 +43,8 @@ class Resampler:
 
         With it the output is round(input * 16000 / sample_rate) samples long, give or take one.
         """
+        if self._decimator is not None:
+            return to_int16(self._decimator.flush())
         if self._stream is None:
             return np.zeros(0, np.int16)
         rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)

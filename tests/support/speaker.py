@@ -8,6 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 
@@ -24,6 +25,9 @@ PATIENCE_S = 30.0
 
 Packets = Callable[[int, bytes], list[bytes]]
 """What the network makes of the packet of a number: those that arrive now."""
+
+Lateness = Callable[[int], float | None]
+"""How many seconds the packet of a number is on its way; None: for ever."""
 
 
 class Recording(aiortc.MediaStreamTrack):
@@ -83,7 +87,7 @@ class Speaker:
     """One connection. `start` goes out when the channel opens, the sound after `ready`."""
 
     def __init__(self, http: str, track: Recording, packets: Packets | None = None,
-                 patience_s: float = PATIENCE_S) -> None:
+                 patience_s: float = PATIENCE_S, lateness: Lateness | None = None) -> None:
         self.heard = Heard()
         self.location = ""
         self.closed = asyncio.Event()
@@ -92,6 +96,7 @@ class Speaker:
         self._http = http
         self.track = track
         self._packets = packets
+        self._lateness = lateness
         self._patience_s = patience_s
         self._joiner = Joiner(1 << 20)
         self._news = asyncio.Event()
@@ -108,6 +113,8 @@ class Speaker:
         await self.connection.setRemoteDescription(aiortc.RTCSessionDescription(answer, "answer"))
         if self._packets is not None:
             _shape(sender.transport, self._packets)
+        if self._lateness is not None:
+            _delay(sender.transport, self._lateness)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(self._patience_s):
@@ -150,6 +157,32 @@ def _shape(transport: aiortc.RTCDtlsTransport, packets: Packets) -> None:
             await send(packet)
 
     transport._send_rtp = shaped
+
+
+def _delay(transport: aiortc.RTCDtlsTransport, lateness: Lateness) -> None:
+    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
+    under_way: set[asyncio.Task[None]] = set()
+    count = 0
+
+    async def arrive(data: bytes, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        # The connection may have ended meanwhile.
+        with suppress(ConnectionError):
+            await send(data)
+
+    async def delayed(data: bytes) -> None:
+        nonlocal count
+        if 192 <= data[1] <= 223:  # RTCP
+            await send(data)
+            return
+        count += 1
+        seconds = lateness(count - 1)
+        if seconds is not None:
+            task = asyncio.create_task(arrive(data, seconds))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+
+    transport._send_rtp = delayed
 
 
 async def post(http: str, body: str | bytes, kind: str = "application/sdp") -> tuple[int, Message, str]:
