@@ -147,6 +147,8 @@ class Driver:
         try:
             try:
                 commands, audio = self._dialect.receive_bytes(data)
+                if not commands and session.hold(audio):
+                    return True
                 for command in commands:
                     self._pass_on(command)
                 session.receive_audio(audio)

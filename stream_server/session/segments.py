@@ -84,6 +84,19 @@ class Segments:
         """The session waits for the engine, not for its client."""
         return self._in_flight is not None or self._engine_away or self.closing.full
 
+    @property
+    def nothing_until(self) -> int:
+        """Nothing follows from more audio before all samples below this are here: no decision is taken, and no hop
+        of the open stream is complete."""
+        intake = self.intake
+        if intake.decisions:
+            return 0
+        until, stream = intake.gate.undecided_until, self._stream
+        if stream is None:
+            return until
+        hop = self.options.window.hop_samples
+        return min(until, intake.gate.position + hop - (intake.gate.position - stream.next) % hop)
+
     def advance(self) -> None:
         """Takes the decisions that need no answer of the engine: to be called after whatever may have added one."""
         decisions = self.intake.decisions

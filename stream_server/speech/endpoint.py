@@ -132,6 +132,17 @@ class Gate:
             return max(self._floor, self._onset - self._options.pre_roll)
         return self.position
 
+    @property
+    def undecided_until(self) -> int:
+        """No decision is taken before all samples below this were heard, whatever they are; a cut aside."""
+        if self.state is _QUIET:
+            return self._scored + self._options.min_speech - self._manner.start_delay + self._manner.end_delay
+        if self.state is _STARTING:
+            return self._scored + self._options.min_speech - self._voiced
+        position, unvoiced, length = self.position, self._unvoiced, self.position - self._segment_start
+        ends = (position + max(rule.silence - unvoiced, rule.length - length, 0) for rule in self._rules)
+        return min(self._split_at, *ends)
+
     def take_decisions(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
         return decisions
