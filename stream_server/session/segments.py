@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from stream_server.session.closing import Closing, ClosingQueue, details
+from stream_server.session.closing import Closing, ClosingQueue
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
@@ -291,10 +291,11 @@ class Segments:
         segment.shown = shown
         segment.revision += 1
         end = max(self._border(self._stream), segment.onset)
-        tokens = transcript.tokens(segment.onset, end)
+        tokens, confidences = transcript.told(segment.onset, end)
         self.messages.append(Partial(
             segment=segment.number, revision=segment.revision, text=transcript.text, stable=segment.transcript.stable,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), **details(tokens),
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), tokens=tokens,
+            confidences=confidences,
         ))
 
     def _open(self, start: int, onset: int) -> None:
