@@ -82,6 +82,8 @@ class Session:
             self._segments.lose_engine()
         self._messages.append(options.ready(self.id, self._model))
         self._enter(state)
+        # The first audio may still bring a command before it.
+        self._may_hold = 0
 
     def receive_audio(self, data: bytes) -> None:
         """Audio as the Start described it, cut anywhere. Raises ClientError where `wants_audio` was ignored."""
@@ -100,9 +102,9 @@ class Session:
         self._enter(state)
 
     def hold(self, data: bytes) -> bool:
-        """Audio, where nothing can follow from it yet: no segment begins, ends or is cut with it, and no hop is
-        complete. It is kept as it is, and heard with the first audio from which something can follow: most of what a
-        message costs is to come to it at all. False where it is to be received as usual."""
+        """Takes audio from which nothing can follow yet: no segment begins, ends or is cut with it, and no hop is
+        complete. It is heard together with the first audio from which something can, since most of what a message
+        costs is to come to its session at all. False where it is to be received as usual; always before the first."""
         left = self._may_hold - len(data)
         if left < 0:
             return False
