@@ -27,7 +27,9 @@ class Dialect(Protocol):
        and exactly once: deltas are computed there. Ready is a session's first message, Ended its last. Errors that
        belong to no session (rule 4, Overloaded) are sent the same way. After a fatal Error the driver closes: at
        once where no session is open, otherwise after its Ended.
-    6. *The end.* `ended` is looked at after each `send`, once its texts are out.
+    6. *Plain audio.* Once a binary message has given a session audio, those that follow are its audio as they are,
+       until its Stop: the driver need not ask.
+    7. *The end.* `ended` is looked at after each `send`, once its texts are out.
     """
 
     def receive_text(self, text: str) -> tuple[list[Command], bytes]:

@@ -131,8 +131,12 @@ class ChannelLink:
     def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
         self._take = take
 
+    @property
+    def free(self) -> bool:
+        return not self.lost.done() and self._channel.bufferedAmount <= UNSENT_BYTES
+
     def send_now(self, text: str) -> bool:
-        if self.lost.done() or self._channel.bufferedAmount > UNSENT_BYTES:
+        if not self.free:
             return False
         self._send(text)
         return True

@@ -16,7 +16,7 @@ from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
-from stream_server.doors.outbox import Outbox
+from stream_server.doors.outbox import Outbox, Rest
 from stream_server.doors.pace import HOTWORDS_EVERY_S, Pace
 from stream_server.doors.stopwatch import Stopwatch
 from stream_server.errors import ClientError, EngineError, Overloaded
@@ -142,10 +142,14 @@ class Driver:
     def _take(self, data: bytes) -> bool:
         """Handles a message of audio at once, where nothing has to be waited for; False where the reader has to."""
         session = self._session
-        if session is None or session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
+        if session is None:
             return False
         # The alarm stays where it is: an open session's deadline only moves away, and `_ring` looks at this.
         self._heard_at = self._loop.time()
+        if session.hold(data):
+            return True
+        if session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
+            return False
         try:
             try:
                 commands, audio = self._dialect.receive_bytes(data)
@@ -311,7 +315,10 @@ class Driver:
         if isinstance(message, Error):
             self._observer.failed(message.code)
         self._stopwatch.said(message)
-        self._outbox.put(message)
+        if self._outbox.awaited and self._link.free:
+            self._deliver_now(message)
+        else:
+            self._outbox.put(message)
 
     def _set_alarm(self) -> None:
         if self._outbox.goodbye is not None:
@@ -333,6 +340,8 @@ class Driver:
 
     def _ring(self) -> None:
         self._alarm = None
+        if self._outbox.goodbye is not None:
+            return
         now = self._loop.time()
         if self._session is not None:
             # What `_take` handled was heard then, not now.
@@ -354,14 +363,32 @@ class Driver:
             self._observer.failed("slow_reader")
             self._link.abort()
         except Exception:
-            log.exception("writing to %s failed", self._link.peer)
-            self._outbox.close(*INTERNAL_ERROR)
+            self._fail_to_write()
 
-    async def _deliver(self, message: ServerMessage) -> None:
-        for text in self._dialect.send(message):
+    def _fail_to_write(self) -> None:
+        log.exception("writing to %s failed", self._link.peer)
+        self._outbox.close(*INTERNAL_ERROR)
+
+    def _deliver_now(self, message: ServerMessage) -> None:
+        # Nearly always the client's socket takes it: to wake the writer would cost more than to send.
+        try:
+            texts = self._dialect.send(message)
+            for place, text in enumerate(texts):
+                if not self._link.send_now(text):
+                    return self._outbox.put_rest(Rest(message, texts[place:]))
+            self._delivered(message)
+        except Exception:
+            self._fail_to_write()
+
+    async def _deliver(self, message: ServerMessage | Rest) -> None:
+        message, texts = message if isinstance(message, Rest) else (message, self._dialect.send(message))
+        for text in texts:
             if not self._link.send_now(text):
                 async with asyncio.timeout(self._limits.write_timeout_s):
                     await self._link.send(text)
+        self._delivered(message)
+
+    def _delivered(self, message: ServerMessage) -> None:
         self._observer.sent(message)
         self._stopwatch.sent(message)
         if isinstance(message, Ended):

@@ -3,6 +3,7 @@ is then done with the audio."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator
 
 from websockets.frames import Opcode, apply_mask
@@ -11,9 +12,11 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 _WHOLE_BINARY = 0x80 | Opcode.BINARY
+_WHOLE_TEXT = 0x80 | Opcode.TEXT
 _MASKED = 0x80
 _LENGTH_FOLLOWS, _LONG_LENGTH_FOLLOWS = 126, 127
 _MASK_BYTES = 4
+_SHORT_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 
 
 def whole_binary_frame(data: bytes, longest: int) -> bytes | None:
@@ -32,6 +35,17 @@ def whole_binary_frame(data: bytes, longest: int) -> bytes | None:
     if length > longest or len(data) != payload + length:
         return None
     return apply_mask(data[payload:], data[begin:payload])
+
+
+def text_frame(text: str) -> bytes:
+    """The frame of a text message, as a server sends it: whole and not masked."""
+    payload = text.encode()
+    length = len(payload)
+    if length < _LENGTH_FOLLOWS:
+        return bytes((_WHOLE_TEXT, length)) + payload
+    if length < 1 << 16:
+        return _SHORT_HEAD(_WHOLE_TEXT, _LENGTH_FOLLOWS, length) + payload
+    return _LONG_HEAD(_WHOLE_TEXT, _LONG_LENGTH_FOLLOWS, length) + payload
 
 
 class FrameProtocol(ServerProtocol):

@@ -30,6 +30,10 @@ class Link(Protocol):
         What `take` returns False for is received as usual. It never raises.
         """
 
+    @property
+    def free(self) -> bool:
+        """Whether a text can be sent without waiting."""
+
     def send_now(self, text: str) -> bool:
         """Sends if that needs no waiting; False where it does, or where the client is gone: nothing is sent then."""
 

@@ -19,12 +19,21 @@ class Goodbye(NamedTuple):
     reason: str
 
 
+class Rest(NamedTuple):
+    """What is left to be sent of a message: texts of the client's dialect."""
+
+    message: ServerMessage
+    texts: list[str]
+
+
 class Outbox:
     """Filled by whoever has something to say, emptied by one writer."""
 
     def __init__(self) -> None:
         self.goodbye: Goodbye | None = None
-        self._messages: deque[ServerMessage] = deque()
+        self.awaited = False
+        """The writer waits, and nothing is in here: a message may go past it."""
+        self._messages: deque[ServerMessage | Rest] = deque()
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -38,13 +47,21 @@ class Outbox:
         """Adds a message. An unsent partial of the same segment gives way to a newer one and to the final."""
         if isinstance(message, Partial | Final):
             self._drop_partial(message.segment)
+        self.awaited = False
         self._messages.append(message)
+        self._filled.set()
+
+    def put_rest(self, rest: Rest) -> None:
+        """Adds what could not be sent at once of a message that went past: before all others."""
+        self.awaited = False
+        self._messages.appendleft(rest)
         self._filled.set()
 
     def close(self, code: int, reason: str) -> None:
         """No more after what is in here now; the first goodbye counts."""
         if self.goodbye is None:
             self.goodbye = Goodbye(code, reason)
+        self.awaited = False
         self._filled.set()
 
     def finish(self, code: int, reason: str) -> None:
@@ -52,12 +69,13 @@ class Outbox:
         self._messages.clear()
         self.close(code, reason)
 
-    async def take(self) -> ServerMessage | None:
+    async def take(self) -> ServerMessage | Rest | None:
         """The next message; None once closed and empty."""
         while not self._messages:
             if self.goodbye is not None:
                 return None
             self._filled.clear()
+            self.awaited = True
             await self._filled.wait()
         return self._messages.popleft()
 

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
@@ -22,7 +22,7 @@ from websockets.protocol import OPEN, Event
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from stream_server.doors.frames import FrameProtocol, whole_binary_frame
+from stream_server.doors.frames import FrameProtocol, text_frame, whole_binary_frame
 from stream_server.doors.link import LinkLost
 
 log = logging.getLogger(__name__)
@@ -63,16 +63,21 @@ class SocketLink:
         except ConnectionClosed as closed:
             raise LinkLost(str(closed)) from None
         finally:
-            self._connection.receiving = False
+            self._connection.receiving = self._connection.usual = False
 
     def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
         self._connection.take = take
 
-    def send_now(self, text: str) -> bool:
+    @property
+    def free(self) -> bool:
         connection = self._connection
-        if connection.state is not OPEN or connection.paused or connection.transport.is_closing():
+        return connection.protocol.state is OPEN and not connection.paused and not connection.transport.is_closing()
+
+    def send_now(self, text: str) -> bool:
+        if not self.free:
             return False
-        broadcast([connection], text)
+        # The library's own way costs more than the dialect's.
+        self._connection.transport.write(text_frame(text))
         return True
 
     async def send(self, text: str) -> None:
@@ -159,6 +164,8 @@ class SocketConnection(ServerConnection):
         self.lost: asyncio.Future[None] = self.loop.create_future()
         self.take: Callable[[bytes], bool] | None = None
         self.receiving = False
+        self.usual = False
+        """The reader waits, nobody is before the next message, and that begins with the next byte."""
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -170,10 +177,12 @@ class SocketConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         self.server.heard()
-        if self.receiving and self.protocol.between_messages:
+        # Once found to be so it stays so, until something is left to the library or the reader gets something.
+        if self.usual or self._is_usual():
             audio = whole_binary_frame(data, self.protocol.max_message_size)
-            if audio is not None and self._take(audio):
+            if audio is not None and self.take(audio):
                 return
+            self.usual = False
         super().data_received(data)
         if self.request is not None and self.response is not None and self.state is not OPEN:
             self._lose()
@@ -182,6 +191,11 @@ class SocketConnection(ServerConnection):
         if self.receiving and _is_whole(event) and self._take(bytes(event.data)):
             return
         super().process_event(event)
+
+    def _is_usual(self) -> bool:
+        self.usual = (self.receiving and self.take is not None and self.protocol.between_messages
+                      and not self.recv_messages.frames.queue)
+        return self.usual
 
     def _take(self, audio: bytes) -> bool:
         # A message that nobody is before and somebody waits for needs no queue, and no task to be woken: with audio
@@ -210,6 +224,7 @@ class SocketConnection(ServerConnection):
             while True:
                 await asyncio.sleep(PING_INTERVAL_S)
                 if not await self._answered(await self.ping()):
+                    self.usual = False
                     async with self.send_context():
                         self.protocol.fail(1011, "keepalive ping timeout")
         except ConnectionClosed:

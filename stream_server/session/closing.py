@@ -4,7 +4,7 @@ finals."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +15,7 @@ from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.punctuated import Carry
 from stream_server.speech.recognition import SecondPass
 from stream_server.speech.scribe import Scribed, Spoken
-from stream_server.speech.transcript import UNFINISHED, Piece, Token, Transcript
+from stream_server.speech.transcript import UNFINISHED, Piece, Transcript
 from stream_server.units import samples_to_ms
 
 MOST_CLOSING = 4
@@ -46,11 +46,11 @@ class Closing:
     def final(self, second_pass: SecondPass | None = None) -> Final:
         """What is said of it in the end; without a second pass the first one stands."""
         transcript = self.transcript if second_pass is None else self._heard_again(second_pass)
-        tokens = transcript.tokens(self.onset, self.end)
+        tokens, confidences = transcript.told(self.onset, self.end)
         return Final(
             segment=self.number, revision=self.revision, text=transcript.text, start_ms=samples_to_ms(self.onset),
-            end_ms=samples_to_ms(self.end), reason=self.reason, second_pass=second_pass is not None, **details(tokens),
-            hotwords=hits(self.hotwords, [token.text for token in tokens]),
+            end_ms=samples_to_ms(self.end), reason=self.reason, second_pass=second_pass is not None,
+            tokens=tokens, confidences=confidences, hotwords=hits(self.hotwords, [text for text, _, _ in tokens]),
         )
 
     def _heard_again(self, second_pass: SecondPass) -> Transcript:
@@ -63,12 +63,6 @@ class Closing:
                 transcript.append(*piece)
         transcript.finish()
         return transcript
-
-
-def details(tokens: Sequence[Token]) -> dict[str, list]:
-    """The two fields of a partial or final that say more of its text."""
-    return {"tokens": [(token.text, samples_to_ms(token.start), samples_to_ms(token.end)) for token in tokens],
-            "confidences": [token.confidence / 100 for token in tokens]}
 
 
 def _words(second_pass: SecondPass, start: int) -> Iterator[list[Piece]]:

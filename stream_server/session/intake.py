@@ -53,11 +53,24 @@ class Intake:
 
     def receive_audio(self, data: bytes) -> None:
         """Bytes of audio. Raises ClientError where more waits than a client that heeds back-pressure can cause."""
-        most = (len(data) // self._decoder.sample_bytes + 2) * SAMPLE_RATE // self._resampler.sample_rate
-        if most + SAMPLE_RATE > self.ring.room:
+        if not self.has_room(len(data)):
             raise ClientError("too_large", "more audio waits for recognition than can be kept", field="audio",
                               value=f"{len(data)} bytes", allowed="send no faster than the server reads")
         self._hear(self._resampler.convert(self._decoder.decode(data)))
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes of audio can be taken."""
+        most = (size // self._decoder.sample_bytes + 2) * SAMPLE_RATE // self._resampler.sample_rate
+        return most + SAMPLE_RATE <= self.ring.room
+
+    def bytes_before(self, sample: int) -> int:
+        """Bytes that may come, cut anyhow, before all samples below `sample` are here. 0 where that is not known, or a
+        detector that answers later is better asked at once."""
+        if self.vad.net is not None or self._resampler.sample_rate != SAMPLE_RATE:
+            return 0
+        # One sample may be completed by bytes that came before.
+        samples = min(sample - self.ring.end, self.ring.room - SAMPLE_RATE) - 2
+        return max(samples, 0) * self._decoder.sample_bytes
 
     def receive_flush(self, id: str, waiting: int = 0) -> None:
         """Everything received before is to be finished. Raises ClientError where too many flushes wait already,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from stream_server.session.closing import Closing, ClosingQueue, details
+from stream_server.session.closing import Closing, ClosingQueue
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
@@ -83,6 +83,19 @@ class Segments:
     def busy(self) -> bool:
         """The session waits for the engine, not for its client."""
         return self._in_flight is not None or self._engine_away or self.closing.full
+
+    @property
+    def nothing_until(self) -> int:
+        """Nothing follows from more audio before all samples below this are here: no decision is taken, and no hop
+        of the open stream is complete."""
+        intake = self.intake
+        if intake.decisions:
+            return 0
+        until, stream = intake.gate.undecided_until, self._stream
+        if stream is None:
+            return until
+        hop = self.options.window.hop_samples
+        return min(until, intake.gate.position + hop - (intake.gate.position - stream.next) % hop)
 
     def advance(self) -> None:
         """Takes the decisions that need no answer of the engine: to be called after whatever may have added one."""
@@ -278,10 +291,11 @@ class Segments:
         segment.shown = shown
         segment.revision += 1
         end = max(self._border(self._stream), segment.onset)
-        tokens = transcript.tokens(segment.onset, end)
+        tokens, confidences = transcript.told(segment.onset, end)
         self.messages.append(Partial(
             segment=segment.number, revision=segment.revision, text=transcript.text, stable=segment.transcript.stable,
-            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), **details(tokens),
+            start_ms=samples_to_ms(segment.onset), end_ms=samples_to_ms(end), tokens=tokens,
+            confidences=confidences,
         ))
 
     def _open(self, start: int, onset: int) -> None:

@@ -51,6 +51,8 @@ class Session:
         self._finishing = second_model, punctuation, itn
         self.writes = False
         """Whether finals are written as people read them, so that `take_text` may have one."""
+        self._held: list[bytes] = []
+        self._may_hold = 0
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
@@ -80,16 +82,41 @@ class Session:
             self._segments.lose_engine()
         self._messages.append(options.ready(self.id, self._model))
         self._enter(state)
+        # The first audio may still bring a command before it.
+        self._may_hold = 0
 
     def receive_audio(self, data: bytes) -> None:
         """Audio as the Start described it, cut anywhere. Raises ClientError where `wants_audio` was ignored."""
+        if self.hold(data):
+            return
         state = states.after(self.state, Event.AUDIO)
-        self._segments.intake.receive_audio(data)
+        intake = self._segments.intake
+        if self._held:
+            whole = b"".join((*self._held, data))
+            if intake.has_room(len(whole)):
+                self._held.clear()
+                data = whole
+            else:
+                self._hear_held()
+        intake.receive_audio(data)
         self._enter(state)
+
+    def hold(self, data: bytes) -> bool:
+        """Takes audio from which nothing can follow yet: no segment begins, ends or is cut with it, and no hop is
+        complete. It is heard together with the first audio from which something can, since most of what a message
+        costs is to come to its session at all. False where it is to be received as usual; always before the first."""
+        left = self._may_hold - len(data)
+        if left < 0:
+            return False
+        self._may_hold = left
+        self._held.append(bytes(data))
+        self._heard_client = True
+        return True
 
     def receive_flush(self, flush: Flush) -> None:
         """Ends the open segment here. Raises ClientError where too many flushes wait for their answer."""
         state = states.after(self.state, Event.FLUSH)
+        self._hear_held()
         self._segments.intake.receive_flush(flush.id, self._segments.closing.flushes)
         self._enter(state)
 
@@ -102,11 +129,13 @@ class Session:
     def receive_stop(self, stop: Stop = Stop()) -> None:  # noqa: B008 - frozen and without fields
         """No more audio will come; what has come is finished."""
         state = states.after(self.state, Event.STOP)
+        self._hear_held()
         self._left_over = self._segments.intake.receive_end()
         self._enter(state)
 
     def receive_disconnect(self) -> None:
         """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""
+        self._hear_held()
         self._end(states.after(self.state, Event.DISCONNECT))
         self._messages.clear()
 
@@ -131,6 +160,8 @@ class Session:
 
     def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
         """The answer to the chunk in flight; any other is counted and dropped."""
+        if hypothesis.error is not None:
+            self._hear_held()
         if self._segments is None or self.state is State.ENDED:
             self.statistics.stale_hypotheses += 1
             return
@@ -155,6 +186,7 @@ class Session:
 
     def receive_engine_lost(self) -> None:
         """The engine is away with all that it held. Audio is kept; no chunk is given out until it is back."""
+        self._hear_held()
         self._engine_away = True
         if self._segments is not None and self.state is not State.ENDED:
             self._segments.lose_engine()
@@ -162,6 +194,7 @@ class Session:
 
     def receive_engine_back(self) -> None:
         """An engine without memory is there: the open stream is begun anew, in a generation of its own."""
+        self._hear_held()
         self._engine_away = False
         if self._segments is not None and self.state is not State.ENDED:
             self._segments.regain_engine()
@@ -238,6 +271,7 @@ class Session:
             self._messages.append(Error(code="idle_timeout", message="no message or audio came for long: stopping",
                                         allowed=f"within {self._limits.idle_timeout_s:g} s"))
             state = states.after(self.state, Event.IDLE)
+            self._hear_held()
             self._left_over = self._segments.intake.receive_end()
             self._enter(state)
 
@@ -253,6 +287,14 @@ class Session:
 
     # ---- inside
 
+    def _hear_held(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._segments.intake.receive_audio(data)
+            self._enter(self.state)
+        self._may_hold = 0
+
     def _take_hotwords(self, own: HotwordList | None) -> None:
         self._segments.own_hotwords = own
         self._segments.hotwords = self._hotwords.overlaid(own or EMPTY) or EMPTY
@@ -262,7 +304,16 @@ class Session:
         self._heard_client = True
         self.statistics.received = self._segments.intake.ring.end
         self._segments.advance()
+        self._may_hold = self._holdable()
         self._drain()
+
+    def _holdable(self) -> int:
+        """Bytes of audio that may be held from here on."""
+        if self.state is not State.OPEN:
+            return 0
+        segments = self._segments
+        nothing_until = min(segments.nothing_until, segments.intake.ring.end + self._most_waiting - segments.waiting)
+        return segments.intake.bytes_before(nothing_until)
 
     def _drain(self) -> None:
         segments = self._segments

@@ -132,6 +132,17 @@ class Gate:
             return max(self._floor, self._onset - self._options.pre_roll)
         return self.position
 
+    @property
+    def undecided_until(self) -> int:
+        """No decision is taken before all samples below this were heard, whatever they are; a cut aside."""
+        if self.state is _QUIET:
+            return self._scored + self._options.min_speech - self._manner.start_delay + self._manner.end_delay
+        if self.state is _STARTING:
+            return self._scored + self._options.min_speech - self._voiced
+        position, unvoiced, length = self.position, self._unvoiced, self.position - self._segment_start
+        ends = (position + max(rule.silence - unvoiced, rule.length - length, 0) for rule in self._rules)
+        return min(self._split_at, *ends)
+
     def take_decisions(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
         return decisions
@@ -140,15 +151,22 @@ class Gate:
         """The next score. Its samples may partly be behind `position` where a cut fell into them."""
         start, end, probability = score
         self._scored = end
+        self._probability = probability
         if end > self.position:
             self.position = end
-        speaking = self.state in _WITHIN_SPEECH
-        self._probability = probability
-        if probability >= (self._still_voiced_from if speaking else self._voiced_from):
+        if self.state in _WITHIN_SPEECH:
+            if probability >= self._still_voiced_from:
+                # Nearly always, where someone speaks.
+                self.state = _SPEAKING
+                self._unvoiced = 0
+                self._last_speech = self.position
+            else:
+                self._receive_unvoiced(start, end)
+        elif probability >= self._voiced_from:
             self._receive_voiced(start, end)
         else:
             self._receive_unvoiced(start, end)
-        if self.state in _WITHIN_SPEECH:
+        if self.state in _WITHIN_SPEECH and (self._unvoiced or self.position >= self._split_at):
             self._apply_rules()
 
     def cut(self, at: int, reason: str) -> None:
@@ -170,9 +188,7 @@ class Gate:
         self._voiced += end - start
         self._unvoiced = 0
         self._last_speech = self.position
-        if self.state is _STOPPING:
-            self.state = _SPEAKING
-        elif self.state is _STARTING and self._voiced >= self._options.min_speech:
+        if self._voiced >= self._options.min_speech:
             self._open()
 
     def _receive_unvoiced(self, start: int, end: int) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from stream_server.units import samples_to_ms
+
 SPECIAL = frozenset({"<s>", "</s>", "<blank>", "<unk>", "<OOV>", "<sos/eos>"})
 UNFINISHED = "@@"
 IDEOGRAPHS = "\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U000323af"
@@ -57,14 +59,22 @@ class _Word:
 
 
 class Transcript:
-    """The text of one segment. Pieces come in the order of their times, which are absolute sample indices."""
+    """The text of one segment. Pieces come in the order of their times, which are absolute sample indices.
+
+    A segment is asked for its text with every hop: what no further piece changes is put together once.
+    """
 
     def __init__(self, start: int, pending: Sequence[Piece] = ()) -> None:
         """`start`: the segment's first sample; `pending`: what `take_pending` of the segment before gave."""
         self._words: list[_Word] = []
+        """Those that no further piece changes, and their text."""
+        self._settled = ""
+        self._letters: list[_Word] = []
+        """The single letters behind them: a further one would make an abbreviation of them."""
         self._pending = list(pending)
         self._start = start
         self._text: str | None = None
+        self._told = _Told(start)
 
     def append(self, piece: str, fired_at: int, confidence: int = 100, begun_at: int | None = None) -> None:
         """`piece` fired at the sample `fired_at`; `confidence` in percent; `begun_at`: see Piece."""
@@ -88,7 +98,7 @@ class Transcript:
         if not pieces:
             return self
         longer = Transcript(self._start, self._pending)
-        longer._words = list(self._words)
+        longer._words, longer._letters, longer._settled = list(self._words), list(self._letters), self._settled
         for piece in pieces:
             longer.append(*piece)
         return longer
@@ -102,7 +112,7 @@ class Transcript:
     @property
     def text(self) -> str:
         if self._text is None:
-            self._text = _join(self._spelt(with_pending=True))
+            self._text = self._settled + _join(self._last, self._unsettled(with_pending=True))
         return self._text
 
     @property
@@ -111,30 +121,50 @@ class Transcript:
 
         The unfinished word may grow, and a single letter at the end becomes a capital if another one follows.
         """
-        if not self._pending and not (self._words and self._words[-1].is_letter):
+        if not self._pending and not self._letters:
             return len(self.text)
-        spelt = self._spelt(with_pending=False)
-        if not self._pending and spelt[-1].is_letter and len(spelt[-1].text) == 1:
-            spelt = spelt[:-1]
-        return len(_join(spelt))
+        certain = self._unsettled(with_pending=False)
+        if not self._pending and len(self._letters) == 1:
+            certain = []
+        return len(self._settled) + len(_join(self._last, certain))
 
     def tokens(self, start: int, end: int) -> list[Token]:
         """Each character, word or abbreviation, its times in order and within [start, end]."""
-        tokens = []
-        earliest = start
-        for word in self._spelt(with_pending=True):
-            begins = min(max(word.start, earliest), end)
-            earliest = min(max(word.end, begins), end)
-            tokens.append(Token(word.text, begins, earliest, word.confidence))
-        return tokens
+        self._told.hear(self._words, start, end)
+        told, rest = self._told, self._rest(end)
+        return [*told.tokens, *rest]
+
+    def told(self, start: int, end: int) -> tuple[list[tuple[str, int, int]], list[float]]:
+        """The `tokens` as clients are told them: texts with times in ms, and their confidences from 0 to 1."""
+        self._told.hear(self._words, start, end)
+        told, rest = self._told, self._rest(end)
+        return [*told.spans, *map(_span, rest)], [*told.confidences, *(token.confidence / 100 for token in rest)]
+
+    @property
+    def _last(self) -> _Word | None:
+        return self._words[-1] if self._words else None
+
+    def _rest(self, end: int) -> list[Token]:
+        """The tokens behind those of `_told`."""
+        told = self._told
+        words = [*self._words[len(told.tokens):], *self._unsettled(with_pending=True)]
+        return list(_timed(words, told.until, end))
 
     def _complete(self, cut_short: bool) -> None:
-        self._words.append(self._pending_word(cut_short))
+        word = self._pending_word(cut_short)
         self._pending = []
+        if word.is_letter:
+            self._letters.append(word)
+            return
+        settled = [*_abbreviated(self._letters), word]
+        self._settled += _join(self._last, settled)
+        self._words += settled
+        self._letters = []
 
     def _pending_word(self, cut_short: bool) -> _Word:
         text = "".join(piece.text.removesuffix(UNFINISHED) for piece in self._pending)
-        before = self._words[-1].end if self._words else self._start
+        last_word = self._letters[-1] if self._letters else self._last
+        before = last_word.end if last_word is not None else self._start
         first, last = self._pending[0].fired_at, self._pending[-1].fired_at
         confidence = min(piece.confidence for piece in self._pending)
         is_letter = not cut_short and len(self._pending) == 1 and len(text) == 1 and text.isascii() and text.isalpha()
@@ -142,34 +172,62 @@ class Transcript:
         begins = first - LONGEST_TOKEN if begun is None else begun
         return _Word(text, _script(text), max(before, begins), last, confidence, is_letter)
 
-    def _spelt(self, with_pending: bool) -> list[_Word]:
-        words = [*self._words, self._pending_word(cut_short=True)] if with_pending and self._pending else self._words
-        return list(_abbreviated(words))
+    def _unsettled(self, with_pending: bool) -> list[_Word]:
+        words = _abbreviated(self._letters)
+        return [*words, self._pending_word(cut_short=True)] if with_pending and self._pending else words
 
 
-def _abbreviated(words: list[_Word]) -> Iterator[_Word]:
-    letters: list[_Word] = []
-    for word in [*words, None]:
-        if word is not None and word.is_letter:
-            letters.append(word)
-            continue
-        if len(letters) == 1:
-            yield letters[0]
-        elif letters:
-            text = "".join(letter.text for letter in letters).upper()
-            confidence = min(letter.confidence for letter in letters)
-            yield _Word(text, "latin", letters[0].start, letters[-1].end, confidence, is_letter=True)
-        letters = []
-        if word is not None:
-            yield word
+class _Told:
+    """The tokens of a transcript's first words: those whose times no `end` has cut, so that they stay."""
+
+    def __init__(self, start: int) -> None:
+        self.tokens: list[Token] = []
+        self.spans: list[tuple[str, int, int]] = []
+        self.confidences: list[float] = []
+        self.until = self._start = start
+
+    def hear(self, words: list[_Word], start: int, end: int) -> None:
+        """Takes in what of `words` is new and ends by `end`."""
+        if start != self._start or self.until > end:
+            self.__init__(start)
+        for word in words[len(self.tokens):]:
+            (token,) = _timed([word], self.until, max(word.start, word.end, self.until))
+            if token.end > end:
+                return
+            self.tokens.append(token)
+            self.spans.append(_span(token))
+            self.confidences.append(token.confidence / 100)
+            self.until = token.end
 
 
-def _join(words: list[_Word]) -> str:
+def _timed(words: Sequence[_Word], earliest: int, end: int) -> Iterator[Token]:
+    for word in words:
+        begins = min(max(word.start, earliest), end)
+        earliest = min(max(word.end, begins), end)
+        yield Token(word.text, begins, earliest, word.confidence)
+
+
+def _span(token: Token) -> tuple[str, int, int]:
+    return token.text, samples_to_ms(token.start), samples_to_ms(token.end)
+
+
+def _abbreviated(letters: Sequence[_Word]) -> list[_Word]:
+    """Single letters that follow each other, as one word."""
+    if len(letters) < 2:
+        return list(letters)
+    text = "".join(letter.text for letter in letters).upper()
+    confidence = min(letter.confidence for letter in letters)
+    return [_Word(text, "latin", letters[0].start, letters[-1].end, confidence, is_letter=True)]
+
+
+def _join(before: _Word | None, words: Sequence[_Word]) -> str:
+    """The text of `words` behind `before`."""
     parts: list[str] = []
-    for before, word in zip([None, *words], words, strict=False):
+    for word in words:
         if before is not None and before.script == "latin" and word.script != "han":
             parts.append(" ")
         parts.append(word.text)
+        before = word
     return "".join(parts)
 
 

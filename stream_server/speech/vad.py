@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ class Score(NamedTuple):
     start: int
     end: int
     probability: float
+
+
+# By its own name a tuple is made by a function in Python, which takes longer than all else about a score.
+_score = partial(tuple.__new__, Score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +117,9 @@ class WebrtcVad(Prompt):
 
     def receive(self, samples: np.ndarray) -> None:
         data = self._rest + samples.tobytes() if self._rest else samples.tobytes()
-        begin, start, is_speech = 0, self._position, self._vad.is_speech
+        begin, start, is_speech, add = 0, self._position, self._vad.is_speech, self._scores.append
         for end in range(FRAME_BYTES, len(data) + 1, FRAME_BYTES):
-            voiced = 1.0 if is_speech(data[begin:end], SAMPLE_RATE) else 0.0
-            self._scores.append(Score(start, start + FRAME, voiced))
+            add(_score((start, start + FRAME, 1.0 if is_speech(data[begin:end], SAMPLE_RATE) else 0.0)))
             begin, start = end, start + FRAME
         self._position, self._rest = start, data[begin:]
 

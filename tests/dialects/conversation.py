@@ -22,6 +22,8 @@ class Conversation:
         self.audio = b""
         self.read: list[dict] = []
         self.open = False
+        self.plain = False
+        """Audio comes as it is, until a Stop."""
 
     def text(self, message: dict | str) -> list[Command]:
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
@@ -32,6 +34,8 @@ class Conversation:
     def bytes(self, data: bytes) -> list[Command]:
         commands, audio = self.dialect.receive_bytes(data)
         self._take(commands)
+        assert not self.plain or (commands, audio) == ([], data)
+        self.plain = self.plain or bool(audio)
         assert self.open or not audio, "audio outside a session"
         self.audio += audio
         return commands
@@ -50,6 +54,7 @@ class Conversation:
         for command in commands:
             assert self.open != isinstance(command, Start), f"{command} out of place"
             self.open = not isinstance(command, Stop)
+            self.plain = self.plain and self.open
         self.commands += commands
         return commands
 

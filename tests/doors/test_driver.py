@@ -54,8 +54,12 @@ class MemoryLink:
     def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
         self._take = take
 
+    @property
+    def free(self) -> bool:
+        return self.reading.is_set() and not self.lost.done()
+
     def send_now(self, text: str) -> bool:
-        if not self.reading.is_set() or self.lost.done():
+        if not self.free:
             return False
         self.received.append(json.loads(text))
         return True
