@@ -257,8 +257,10 @@ class _Door:
         from stream_server.doors.http import Health
         from stream_server.doors.listener import Listener
         from stream_server.doors.neighbours import Neighbours
-        from stream_server.doors.reception import Reception
+        from stream_server.doors.parking import Parking
+        from stream_server.doors.reception import CARRY, Reception
         from stream_server.doors.webrtc import WebRtc
+        from stream_server.doors.whip import OFFER, answer_neighbour
         from stream_server.doors.whip import PATH as WEBRTC_PATH
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
@@ -268,14 +270,18 @@ class _Door:
         sockets_speak = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
         metrics = DoorMetrics()
+        limits = self._settings.limits
+        parking = Parking(self._role.name, metrics, resume_s=limits.resume_s, most=limits.most_parked)
         self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
                                     self._settings.session, self._settings.limits,
-                                    detectors.load(self._settings.vad_model), self._role.hotwords)
+                                    detectors.load(self._settings.vad_model), self._role.hotwords, parking)
         self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc,
                               self._settings.limits, metrics)
         self._neighbours = Neighbours(Path(self._role.runtime), self._role.name,
                                       tuple(f"door-{number}" for number in range(self._settings.doors)),
-                                      self._webrtc.end)
+                                      self._webrtc.end, {CARRY: self._reception.serve_carried,
+                                                         OFFER: partial(answer_neighbour, self._webrtc)})
+        self._reception.neighbours = self._neighbours
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,

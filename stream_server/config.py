@@ -60,6 +60,12 @@ class SessionLimits(Frozen):
                                    description="how long a final may wait for its second pass; then the first pass's "
                                                "text stands")
     write_timeout_s: float = Field(30.0, gt=0, description="time that a client may refuse to read; then it is closed")
+    resume_s: float = Field(30.0, ge=0, le=600,
+                            description="how long a session whose connection was lost waits for its client to come "
+                                        "back; 0: it ends at once")
+    most_parked: int = Field(256, ge=1, le=65536,
+                             description="sessions of a door that may wait so; beyond, the one that has waited longest "
+                                         "is ended")
 
 
 class WebRtcSettings(Frozen):

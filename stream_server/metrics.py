@@ -24,6 +24,11 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONNECTIONS = Gauge("stream_connections_open", "Connections open now", ["dialect"], multiprocess_mode="livesum")
 SESSIONS = Gauge("stream_sessions_open", "Sessions open now", multiprocess_mode="livesum")
 ADMITTED = Counter("stream_sessions_admitted", "Sessions that were given room")
+PARKED = Gauge("stream_sessions_parked", "Sessions that wait for a client whose connection was lost",
+               multiprocess_mode="livesum")
+RESUMED = Counter("stream_sessions_resumed", "Sessions gone on with after their connection was lost")
+EXPIRED = Counter("stream_sessions_expired", "Sessions that waited for their client in vain", ["why"])
+CARRIED = Counter("stream_connections_carried", "Connections handed on to the door that has their session")
 REFUSED = Counter("stream_sessions_refused", "Sessions refused: no room, or the engine away")
 SEGMENTS = Counter("stream_segments", "Segments of speech that began")
 PARTIALS = Counter("stream_partials_sent", "Partials sent to clients")
@@ -57,6 +62,18 @@ class DoorMetrics:
         AUDIO.labels("recognised").inc(sums.recognised_ms / 1000)
         AUDIO.labels("silent").inc(sums.silent_ms / 1000)
         AUDIO.labels("dropped").inc(sums.dropped_ms / 1000)
+
+    def parked(self, sessions: int) -> None:
+        PARKED.set(sessions)
+
+    def resumed(self) -> None:
+        RESUMED.inc()
+
+    def carried(self) -> None:
+        CARRIED.inc()
+
+    def expired(self, why: str) -> None:
+        EXPIRED.labels(why).inc()
 
     def refused(self) -> None:
         REFUSED.inc()

@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 from stream_client.dialects import DIALECTS, Dialect, server_error
 from stream_client.errors import ConnectionFailed, ServerError, StreamClientError
 from stream_client.events import Event, Problem, Ready
+from stream_client.resuming import Sent, pauses
 from stream_client.wishes import Wishes
 
 DEFAULT_URL = os.environ.get("STREAM_CLIENT_URL", "ws://127.0.0.1:10095")
@@ -25,6 +26,7 @@ OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 LONGEST_MESSAGE = 1 << 24
 TRY_AGAIN_LATER = 1013
+DOOR_GONE = 1012
 HOW_TO_START = "start it with `stream-server serve`"
 
 
@@ -50,7 +52,7 @@ class connect:
 
     async def __aenter__(self) -> Stream:
         socket = await open_socket(self._url, self._dialect, self._ssl)
-        self._stream = Stream(socket, self._dialect, self._url)
+        self._stream = Stream(socket, self._dialect, self._url, self._ssl)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await self._stream._open()
@@ -73,12 +75,20 @@ class Stream:
 
     Events must be read while audio is sent: a server whose messages nobody takes stops taking audio, and `send` then
     waits. `transcribe` does both.
+
+    A connection that is lost is made anew, where the server has waited for that, and nothing is lost or said twice.
     """
 
     ready: Ready
 
-    def __init__(self, socket: ClientConnection, dialect: Dialect, url: str) -> None:
+    def __init__(self, socket: ClientConnection, dialect: Dialect, url: str, context: ssl.SSLContext | None) -> None:
         self._socket = socket
+        self._ssl = context
+        self._sent = Sent()
+        self._sending = asyncio.Lock()
+        self._resuming = asyncio.Lock()
+        self._again: asyncio.Task[None] | None = None
+        self._closing = False
         self._dialect = dialect
         self._url = url
         self._events: deque[Event] = deque()
@@ -129,11 +139,17 @@ class Stream:
 
     async def aclose(self) -> None:
         """Close the connection, whether or not the session has ended."""
+        self._closing = True
+        if self._again is not None:
+            self._again.cancel()
         await self._socket.close()
 
     async def _open(self) -> None:
         first, known = self._dialect.open()
-        await self._write(first)
+        try:
+            await self._socket.send(first)
+        except websockets.ConnectionClosed as closed:
+            raise lost(closed, self._url) from None
         self._events.extend(known)
         while not self._events:
             await self._read()
@@ -160,17 +176,72 @@ class Stream:
         return error
 
     async def _write(self, message: bytes | str) -> None:
+        self._sent.put(message)
+        await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
+        async with self._sending:
+            while (message := self._sent.take()) is not None:
+                socket = self._socket
+                try:
+                    await socket.send(message)
+                except websockets.ConnectionClosed as closed:
+                    await self._resume(socket, closed)
+
+    async def _resume(self, socket: ClientConnection, closed: websockets.ConnectionClosed) -> None:
+        """Goes on by another connection in the place of `socket`. Raises what its end means, where that is final."""
+        error = lost(closed, self._url)
+        final = closed.rcvd is not None and closed.rcvd.code != DOOR_GONE
+        async with self._resuming:
+            # Reader and sender meet the same end.
+            if self._socket is not socket:
+                return
+            if final or self._closing or not self._dialect.resume_s:
+                raise error
+            try:
+                async with asyncio.timeout(self._dialect.resume_s):
+                    self._socket = await self._connect_again()
+            except TimeoutError:
+                raise error from None
+            except StreamClientError as refusal:
+                self._dialect.resume_s = 0.0
+                raise ConnectionFailed(f"{error}, and the session is lost with it: {refusal}") from None
+            # Whoever sends next sends this first; where nobody does any more, it goes all the same.
+            self._again = asyncio.create_task(self._send_again(), name="stream-client resumption")
+
+    async def _send_again(self) -> None:
         try:
-            await self._socket.send(message)
-        except websockets.ConnectionClosed as closed:
-            raise lost(closed, self._url) from None
+            await self._send_waiting()
+        except StreamClientError:
+            return  # the reader meets the same end
+
+    async def _connect_again(self) -> ClientConnection:
+        for pause in pauses():
+            await asyncio.sleep(pause)
+            try:
+                socket = await open_socket(self._url, self._dialect, self._ssl)
+            except StreamClientError:
+                continue
+            try:
+                await socket.send(self._dialect.resume())
+                answer = await socket.recv()
+                self._sent.rewind(*self._dialect.resumed(str(answer)))
+                return socket
+            except websockets.ConnectionClosed:
+                continue
+            except BaseException:
+                socket.transport.abort()
+                raise
+        raise AssertionError("there is always another pause")
 
     async def _read(self) -> None:
+        socket = self._socket
         try:
             async with asyncio.timeout(self._dialect.patience_s):
-                message = await self._socket.recv()
+                message = await socket.recv()
         except websockets.ConnectionClosed as closed:
-            raise lost(closed, self._url) from None
+            await self._resume(socket, closed)
+            return
         except TimeoutError:
             self._events.append(self._dialect.give_up())
             return

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from stream_client.errors import ServerError
 from stream_client.events import Ended, Event, Final, Partial, Problem, Ready, from_fields
+from stream_client.resuming import Heard
 from stream_client.wishes import SAMPLE_BYTES, SAMPLE_RATE, Wishes
 
 GOES_ON = ("bad_audio", "engine_failed")
@@ -24,6 +25,14 @@ class Dialect(Protocol):
     ended: bool
     patience_s: float | None
     """After this long without a message the session counts as ended; None waits for the server to say so."""
+    resume_s: float
+    """How long the session outlives a lost connection; 0 where it does not."""
+
+    def resume(self) -> str:
+        """The first message of another connection, which goes on with the session."""
+
+    def resumed(self, text: str) -> tuple[int, int]:
+        """The samples and text messages that the server has, by its answer to `resume`. Raises ServerError."""
 
     def open(self) -> tuple[str, list[Event]]:
         """The first message, and what is known without an answer to it."""
@@ -53,6 +62,9 @@ class NativeDialect:
 
     def __init__(self, wishes: Wishes) -> None:
         self.ended = False
+        self.resume_s = 0.0
+        self._token = ""
+        self._heard = Heard()
         self._wishes = wishes
 
     def open(self) -> tuple[str, list[Event]]:
@@ -60,7 +72,18 @@ class NativeDialect:
         wished = {name: value for name, value in fields.items() if value not in (None, "", ())}
         return _json(type="start", encoding="pcm_s16le", sample_rate=SAMPLE_RATE, **wished), []
 
+    def resume(self) -> str:
+        return _json(type="resume", token=self._token, segments=self._heard.finals)
+
+    def resumed(self, text: str) -> tuple[int, int]:
+        fields = _object(text)
+        if fields.get("type") == "resumed":
+            return int(fields["samples"]), int(fields["messages"])
+        problem = from_fields("error", fields) if fields.get("type") == "error" else None
+        raise server_error(problem or Problem(code="bad_answer", message="the server did not answer to resume"))
+
     def flush(self, id: str) -> str:
+        self._heard.flush(id)
         return _json(type="flush", id=id)
 
     def close(self) -> str:
@@ -72,11 +95,13 @@ class NativeDialect:
     def receive(self, text: str) -> list[Event]:
         fields = _object(text)
         fatal = fields.get("fatal", False)
+        if fields.get("resume"):
+            self._token, self.resume_s = str(fields["resume"]), float(fields.get("resume_s") or 0)
         event = from_fields(str(fields.pop("type", "")), fields)
         if isinstance(event, Problem) and fatal:
             raise server_error(event)
         self.ended = isinstance(event, Ended)
-        return [event] if event is not None else []
+        return [event] if event is not None and self._heard.is_new(event) else []
 
     def give_up(self) -> Ended:
         raise AssertionError("the native protocol always says when it ends")
@@ -90,6 +115,7 @@ class FunasrDialect:
 
     path = "/"
     subprotocols = ("binary",)
+    resume_s = 0.0
     DEFAULT_WINDOW = (5, 10, 5)
     GRACE_S = 5.0
 
@@ -107,6 +133,12 @@ class FunasrDialect:
         self._revision = 0
         self._segments = 0
         self._received_bytes = 0
+
+    def resume(self) -> str:
+        raise AssertionError("nothing is resumed in FunASR's protocol")
+
+    def resumed(self, text: str) -> tuple[int, int]:
+        raise AssertionError("nothing is resumed in FunASR's protocol")
 
     def open(self) -> tuple[str, list[Event]]:
         first = _json(

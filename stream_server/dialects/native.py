@@ -13,7 +13,17 @@ import msgspec
 from stream_server.dialects import ranges
 from stream_server.dialects.document import read_object
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Ended, Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.session.messages import (
+    Command,
+    Ended,
+    Flush,
+    Hotwords,
+    Resume,
+    Resumed,
+    ServerMessage,
+    Start,
+    Stop,
+)
 from stream_server.speech.hotwords import from_native
 
 LONGEST_TEXT = 128 << 10
@@ -30,7 +40,7 @@ class _Stage(Enum):
 
 
 class NativeDialect:
-    """One connection carries one session: start, audio, flushes and hotwords, stop."""
+    """One connection carries one session: start or resume, audio, flushes and hotwords, stop."""
 
     def __init__(self) -> None:
         self._stage = _Stage.BEFORE_START
@@ -38,10 +48,11 @@ class NativeDialect:
         self._ended = False
 
     def receive_text(self, text: str) -> tuple[list[Command], bytes]:
-        """One start, flush, hotwords or stop. Raises ClientError with what is allowed instead."""
+        """One start, resume, flush, hotwords or stop. Raises ClientError with what is allowed instead."""
         fields = read_object(text, LONGEST_TEXT)
         kind = fields.pop("type", None)
-        readers = {"start": self._start, "flush": self._flush, "hotwords": self._hotwords, "stop": self._stop}
+        readers = {"start": self._start, "flush": self._flush, "hotwords": self._hotwords, "stop": self._stop,
+                   "resume": self._resume}
         read = readers.get(kind) if _is_word(kind) else None
         if read is None:
             raise ClientError("bad_field", "no such type of message", field="type",
@@ -58,6 +69,8 @@ class NativeDialect:
         raise self._out_of_place("audio")
 
     def send(self, message: ServerMessage) -> list[str]:
+        if isinstance(message, Resumed) and message.stopped:
+            self._stage = _Stage.STOPPED
         self._ended = self._ended or isinstance(message, Ended)
         return [_encoder.encode(message).decode()]
 
@@ -79,6 +92,19 @@ class NativeDialect:
         ranges.check_window(start)
         self._stage = _Stage.OPEN
         return start
+
+    def _resume(self, fields: dict[str, object]) -> Resume:
+        if self._stage is not _Stage.BEFORE_START:
+            raise self._out_of_place("resume")
+        _no_others(fields, tuple(ranges.RESUME))
+        if "token" not in fields:
+            raise ClientError("bad_field", "token is missing", field="token", allowed="the `resume` of a ready")
+        for field, value in fields.items():
+            if not ranges.RESUME[field].holds(value):
+                raise ClientError("bad_field", f"{field} cannot be this", field=field,
+                                  value="null" if value is None else value, allowed=ranges.RESUME[field].allowed)
+        self._stage = _Stage.OPEN
+        return Resume(**fields)
 
     def _flush(self, fields: dict[str, object]) -> Flush:
         if self._stage is not _Stage.OPEN:

@@ -12,6 +12,7 @@ from stream_server.session.messages import Encoding, Start
 from stream_server.speech.hotwords import from_native
 
 LONGEST_NAME = 256
+LONGEST_TOKEN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,17 @@ START: dict[str, Range] = {
     "partials": TrueOrFalse(),
     "name": Text(LONGEST_NAME),
     "hotwords": Words(),
+    "resumable": TrueOrFalse(),
 }
 
-NULLABLE = frozenset(START) - {"encoding", "sample_rate", "partials", "name"}
+RESUME: dict[str, Range] = {
+    "token": Text(LONGEST_TOKEN),
+    "segments": WholeNumber(0, 2**31),
+    "encoding": START["encoding"],
+    "sample_rate": START["sample_rate"],
+}
+
+NULLABLE = frozenset(START) - {"encoding", "sample_rate", "partials", "name", "resumable"}
 """Fields whose null means the same as leaving them out: the server's choice."""
 
 

@@ -10,12 +10,16 @@ import msgspec
 from stream_server.audio.windows import DEFAULT_WINDOWS, describe
 from stream_server.dialects import ranges
 from stream_server.dialects.native import LONGEST_FLUSH_ID
-from stream_server.session.messages import Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.session.messages import Flush, Hotwords, Resume, ServerMessage, Start, Stop
 from stream_server.speech.hotwords import LONGEST_WORD, MOST_WORDS, WEIGHTS
 
 
 class StartMessage(Start, frozen=True, kw_only=True, tag="start", forbid_unknown_fields=True):
     __doc__ = cleandoc(Start.__doc__ or "")
+
+
+class ResumeMessage(Resume, frozen=True, kw_only=True, tag="resume", forbid_unknown_fields=True):
+    __doc__ = cleandoc(Resume.__doc__ or "")
 
 
 class FlushMessage(Flush, frozen=True, kw_only=True, tag="flush", forbid_unknown_fields=True):
@@ -30,14 +34,15 @@ class StopMessage(Stop, frozen=True, kw_only=True, tag="stop", forbid_unknown_fi
     __doc__ = cleandoc(Stop.__doc__ or "")
 
 
-ClientMessage = StartMessage | FlushMessage | HotwordsMessage | StopMessage
+ClientMessage = StartMessage | ResumeMessage | FlushMessage | HotwordsMessage | StopMessage
 
 
 def native_schema() -> dict[str, object]:
     """Every message of both sides; `$defs/ClientMessage` and `$defs/ServerMessage` are the two unions."""
     (client, server), definitions = msgspec.json.schema_components(
         [ClientMessage, ServerMessage], ref_template="#/$defs/{name}", schema_hook=_anything)
-    _narrow(definitions["StartMessage"]["properties"])
+    _narrow(definitions["StartMessage"]["properties"], ranges.START)
+    _narrow(definitions["ResumeMessage"]["properties"], ranges.RESUME)
     definitions["Ready"]["properties"]["window"] = _window()
     words = _hotwords()
     definitions["HotwordsMessage"]["properties"]["hotwords"] = words
@@ -80,9 +85,9 @@ def _hotwords() -> dict[str, object]:
     ]}
 
 
-def _narrow(properties: dict[str, dict]) -> None:
+def _narrow(properties: dict[str, dict], allowed_in: dict[str, ranges.Range]) -> None:
     """The ranges, which the structs do not know."""
-    for field, allowed in ranges.START.items():
+    for field, allowed in allowed_in.items():
         variants = properties[field].get("anyOf", [properties[field]])
         for variant in variants:
             if isinstance(allowed, ranges.WholeNumber) and variant.get("type") == "integer":

@@ -7,7 +7,7 @@ import msgspec
 from stream_server.audio.opus import OPUS_RATE
 from stream_server.dialects.native import NativeDialect
 from stream_server.errors import ClientError
-from stream_server.session.messages import Command, Start
+from stream_server.session.messages import Command, Resume, Start
 
 
 class TrackDialect(NativeDialect):
@@ -21,8 +21,16 @@ class TrackDialect(NativeDialect):
             return [], b""
 
     def _start(self, fields: dict[str, object]) -> Start:
-        for field in ("encoding", "sample_rate"):
-            if field in fields:
-                raise ClientError("bad_field", f"{field} is the track's here", field=field, value=fields[field],
-                                  allowed="leave it out")
+        _refuse_format(fields)
         return msgspec.structs.replace(super()._start(fields), encoding="pcm_s16le", sample_rate=OPUS_RATE)
+
+    def _resume(self, fields: dict[str, object]) -> Resume:
+        _refuse_format(fields)
+        return msgspec.structs.replace(super()._resume(fields), encoding="pcm_s16le", sample_rate=OPUS_RATE)
+
+
+def _refuse_format(fields: dict[str, object]) -> None:
+    for field in ("encoding", "sample_rate"):
+        if field in fields:
+            raise ClientError("bad_field", f"{field} is the track's here", field=field, value=fields[field],
+                              allowed="leave it out")

@@ -44,6 +44,7 @@ class ChannelLink:
         """`channel`: an open RTCDataChannel; `failed` is told the codes of errors that the link tells its client."""
         self.peer = peer
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.left = False
         self._channel = channel
         self._most_audio = round(most_audio_s * OPUS_RATE)
         self._joiner = Joiner(longest_text)
@@ -82,7 +83,7 @@ class ChannelLink:
         self._texts += 1
         if self._texts > MOST_TEXTS:
             log.info("client %s sends messages faster than they are read: cut", self.peer)
-            self.abort()
+            self._give_up()
         elif self._started:
             # Sound that was sent before may still be on its way, or wait for a packet that is missing.
             self._loop.call_later(WAIT_S, self._put, text)
@@ -154,6 +155,7 @@ class ChannelLink:
         # A data channel closes without a word: what a WebSocket says by its close frame is a message here.
         self._send(json.dumps({"type": "closing", "code": code, "reason": reason}))
         await asyncio.wait({self.lost}, timeout=CLOSE_TIMEOUT_S)
+        self.left = self.lost.done()
 
     def abort(self) -> None:
         self._abort()
@@ -210,12 +212,16 @@ class ChannelLink:
             return
         if self._channel.bufferedAmount > MOST_UNSENT_BYTES:
             log.info("client %s does not read what it is told: cut", self.peer)
-            self.abort()
+            self._give_up()
             return
         self._send(msgspec.json.encode(Error(code=error.code, message=error.message, field=error.field,
                                              value=error.value, allowed=error.allowed, fatal=error.fatal)).decode())
         if error.fatal:
-            self.abort()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.left = True
+        self.abort()
 
     def _send(self, text: str) -> None:
         if self._channel.readyState != "open":

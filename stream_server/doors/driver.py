@@ -77,7 +77,7 @@ class Driver:
         finally:
             self._stop_alarm()
             await _cancel(reader, writer)
-            self._free()
+            self._part()
         await self._link.close(*(self._outbox.goodbye or INTERNAL_ERROR))
 
     def drain(self) -> None:
@@ -400,6 +400,10 @@ class Driver:
             self._outbox.finish(1000, "")
         self._set_alarm()
         self._progress.set()
+
+    def _part(self) -> None:
+        """The connection has ended, whatever the session's state."""
+        self._free()
 
     def _free(self) -> None:
         """Gives back the session's room in the engine."""

@@ -24,6 +24,10 @@ class Link(Protocol):
     async def receive(self) -> str | bytes:
         """The next message. Nothing is read from the network while nobody asks. Raises LinkLost."""
 
+    @property
+    def left(self) -> bool:
+        """The client said goodbye or broke the protocol: its connection was not just lost, and it will not be back."""
+
     def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
         """Binary messages are offered to `take` the moment they come, while `receive` waits and none is before them.
 

@@ -22,6 +22,18 @@ class Observer(Protocol):
     def session_closed(self, sums: Ended) -> None:
         """Its room was given back; `sums` are those of its audio."""
 
+    def parked(self, sessions: int) -> None:
+        """So many sessions wait at this door for a client whose connection was lost."""
+
+    def resumed(self) -> None:
+        """A client has gone on with its session."""
+
+    def carried(self) -> None:
+        """A connection is handed on to the door that has its session."""
+
+    def expired(self, why: str) -> None:
+        """A session waited in vain: `late` or `crowded`."""
+
     def refused(self) -> None:
         """The engine had no room, or was away."""
 

@@ -6,18 +6,26 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
+from stream_server.doors.carrying import CarriedLink, carry
 from stream_server.doors.driver import Driver
 from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link
+from stream_server.doors.neighbours import Neighbours
 from stream_server.doors.observer import Observer
+from stream_server.doors.parking import Parking
+from stream_server.doors.resuming import ResumingDriver
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed
+
+CARRY = "carry"
+"""The service of `serve_carried`."""
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +37,31 @@ class Reception:
     """`engine` is set before the first connection is served."""
 
     engine: Engine
+    neighbours: Neighbours | None = None
+    """The other doors, where there are any; set likewise."""
 
     def __init__(self, dialects: Dialects, observer: Observer, defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
-                 hotwords: HotwordList = EMPTY) -> None:
-        """`hotwords`: the server's."""
+                 hotwords: HotwordList = EMPTY, parking: Parking | None = None) -> None:
+        """`hotwords`: the server's; `parking`: where sessions wait whose connection was lost, else they end."""
         self._dialects = dialects
         self._observer = observer
         self._defaults = defaults
         self._limits = limits
         self._jury = Jury(detectors)
         self._hotwords = hotwords
+        self._parking = Parking("", observer, resume_s=0, most=1) if parking is None else parking
+        self._parking.forget = self._forget
         self._drivers: set[Driver] = set()
         self._by_session: dict[str, Driver] = {}
 
     async def serve(self, path: str, link: Link) -> None:
         """Serves one connection until it ends."""
         name, make_dialect = self._dialects[path]
-        driver = Driver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
-                        limits=self._limits, jury=self._jury, new_session_id=lambda: self._new_session(driver),
-                        hotwords=self._hotwords)
+        driver = ResumingDriver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
+                                limits=self._limits, jury=self._jury, hotwords=self._hotwords,
+                                new_session_id=lambda: self._new_session(driver), parking=self._parking,
+                                moved=self._by_session.__setitem__, carry=partial(self._carry, path))
         self._drivers.add(driver)
         self._observer.connected(name)
         log.debug("%s connected, dialect %s", link.peer, name)
@@ -56,18 +69,41 @@ class Reception:
             await driver.run()
         finally:
             self._drivers.discard(driver)
-            self._forget(driver)
+            if not driver.parked:
+                self._forget(driver)
             self._observer.disconnected(name)
+
+    async def serve_carried(self, about: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The service by which another door hands on a connection whose session is here. `about`: path and peer."""
+        path, _, peer = about.partition(" ")
+        if path in self._dialects:
+            await self.serve(path, CarriedLink(reader, writer, peer))
+
+    async def _carry(self, path: str, token: str, first: str, link: Link) -> tuple[int, str] | None:
+        """Hands a connection on to the door that a token names; None where that is this door, or away."""
+        door = self.neighbours and self.neighbours.elsewhere(token)
+        if not door:
+            return None
+        try:
+            reader, writer = await self.neighbours.ask(door, CARRY, f"{path} {link.peer}")
+        except OSError as error:
+            log.warning("%s is away: %s", door, error)
+            return None
+        self._observer.carried()
+        log.debug("%s is carried to %s", link.peer, door)
+        return await carry(link, first, reader, writer, self._limits.write_timeout_s)
 
     async def drain(self, within_s: float) -> None:
         """Ends all connections: open segments get their finals first, as far as time allows."""
         for driver in list(self._drivers):
             driver.drain()
+        self._parking.drain()
         deadline = asyncio.get_running_loop().time() + within_s
-        while self._drivers and asyncio.get_running_loop().time() < deadline:
+        while (self._drivers or self._parking) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
         for driver in list(self._drivers):
             driver.leave()
+        self._parking.end()
         if self._drivers:
             log.warning("%d connections did not end within %g s", len(self._drivers), within_s)
             await asyncio.sleep(0.2)

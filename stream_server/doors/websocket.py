@@ -40,6 +40,9 @@ FRAMES_WAITING = (1, 0)
 UNSENT_BYTES = 16 << 10
 """Bytes that the kernel may hold unsent, and the process as well: beyond, a slow client gets fewer partials."""
 
+CLIENTS_FAULTS = (1002, 1003, 1007, 1009)
+"""Close codes by which the library ends a connection that broke the protocol."""
+
 LONGEST_REASON_BYTES = 123
 FUNASR_SUBPROTOCOL = Subprotocol("binary")
 
@@ -55,6 +58,12 @@ class SocketLink:
     @property
     def lost(self) -> asyncio.Future[None]:
         return self._connection.lost
+
+    @property
+    def left(self) -> bool:
+        protocol = self._connection.protocol
+        return protocol.close_rcvd is not None or (
+            protocol.close_sent is not None and protocol.close_sent.code in CLIENTS_FAULTS)
 
     async def receive(self) -> str | bytes:
         self._connection.receiving = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from http import HTTPStatus
 
 from starlette.background import BackgroundTask
@@ -10,14 +12,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stream_server.doors import parcels
 from stream_server.doors.neighbours import Neighbours
 from stream_server.doors.webrtc import WebRtc
 from stream_server.errors import ClientError, Overloaded
 
+log = logging.getLogger(__name__)
+
 PATH = "/v1/webrtc"
+OFFER = "offer"
+"""The service of `answer_neighbour`."""
 SDP_TYPE = "application/sdp"
 LONGEST_OFFER = 64 << 10
 BODY_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 12.0
 LONGEST_NAME = 64
 
 
@@ -47,15 +55,15 @@ def routes(webrtc: WebRtc, neighbours: Neighbours) -> list[Route]:
             if webrtc.settings.offered == "off":
                 raise _Refusal(HTTPStatus.NOT_FOUND, ClientError("unsupported", "WebRTC is switched off here",
                                                                  allowed="the WebSocket at /v1/stream"))
-            sdp = await _body(request)
-            name, answer = await webrtc.answer(sdp, _peer(request))
+            door, name, answer = await _answer(webrtc, neighbours, await _body(request), _peer(request),
+                                               request.query_params.get("resume", ""))
         except _Refusal as refusal:
             return _told(refusal.status, refusal.error)
         except ClientError as error:
             return _told(HTTPStatus.BAD_REQUEST, error)
         except Overloaded as error:
             return _told(HTTPStatus.SERVICE_UNAVAILABLE, ClientError("overloaded", str(error)), error.retry_after_s)
-        return Response(answer, HTTPStatus.CREATED, {"Location": f"{PATH}/{neighbours.name}/{name}"},
+        return Response(answer, HTTPStatus.CREATED, {"Location": f"{PATH}/{door}/{name}"},
                         media_type=SDP_TYPE)
 
     async def end(request: Request) -> Response:
@@ -66,6 +74,56 @@ def routes(webrtc: WebRtc, neighbours: Neighbours) -> list[Route]:
 
     return [Route(PATH, about, methods=["GET"]), Route(PATH, offer, methods=["POST"]),
             Route(PATH + "/{door}/{name}", end, methods=["DELETE"])]
+
+
+async def answer_neighbour(webrtc: WebRtc, peer: str, reader: asyncio.StreamReader,
+                           writer: asyncio.StreamWriter) -> None:
+    """The service by which another door passes on an offer whose session is here."""
+    parcel = await parcels.read(reader)
+    if parcel is None:
+        return
+    try:
+        name, answer = await webrtc.answer(parcel[1].decode(), peer)
+        said = {"name": name, "answer": answer}
+    except ClientError as error:
+        said = {"refused": [error.code, error.message, error.field, error.value, error.allowed]}
+    except Overloaded as error:
+        said = {"overloaded": [str(error), error.retry_after_s]}
+    parcels.write(writer, parcels.TEXT, json.dumps(said).encode())
+    await writer.drain()
+
+
+async def _answer(webrtc: WebRtc, neighbours: Neighbours, sdp: str, peer: str, token: str) -> tuple[str, str, str]:
+    """Door, name and answer for an offer: by the door that has the session to be resumed, so that media goes there.
+
+    Where that door is away this one answers; it says then that the session is gone. Raises ClientError and Overloaded.
+    """
+    door = neighbours.elsewhere(token)
+    said = None if door is None else await _ask(neighbours, door, sdp, peer)
+    if said is None:
+        return neighbours.name, *await webrtc.answer(sdp, peer)
+    if "refused" in said:
+        code, message, field, value, allowed = said["refused"]
+        raise ClientError(code, message, field=field, value=value, allowed=allowed)
+    if "overloaded" in said:
+        message, retry_after_s = said["overloaded"]
+        raise Overloaded(message, retry_after_s=retry_after_s)
+    return door, said["name"], said["answer"]
+
+
+async def _ask(neighbours: Neighbours, door: str, sdp: str, peer: str) -> dict | None:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            reader, writer = await neighbours.ask(door, OFFER, peer)
+            try:
+                parcels.write(writer, parcels.TEXT, sdp.encode())
+                parcel = await parcels.read(reader)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as error:
+        log.warning("%s does not answer an offer: %s", door, error)
+        return None
+    return None if parcel is None else json.loads(parcel[1])
 
 
 async def _body(request: Request) -> str:

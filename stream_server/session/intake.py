@@ -11,6 +11,7 @@ from stream_server.audio.pcm import PcmDecoder
 from stream_server.audio.resample import Resampler
 from stream_server.audio.ring import Ring
 from stream_server.errors import ClientError
+from stream_server.session.messages import Encoding
 from stream_server.session.options import Options
 from stream_server.speech.endpoint import Decision, Gate
 from stream_server.speech.vad import Vad
@@ -45,6 +46,9 @@ class Intake:
         self.ring = Ring(capacity)
         self.gate = Gate(options.gate(), vad.manner)
         self.decisions: deque[Decision | Mark] = deque()
+        self.position = 0
+        """Whole samples that have come, counted at the rate of the audio that comes now."""
+        self.encoding = options.encoding
         self._decoder = PcmDecoder(options.encoding)
         self._resampler = Resampler(options.sample_rate)
         self.vad = vad
@@ -56,7 +60,9 @@ class Intake:
         if not self.has_room(len(data)):
             raise ClientError("too_large", "more audio waits for recognition than can be kept", field="audio",
                               value=f"{len(data)} bytes", allowed="send no faster than the server reads")
-        self._hear(self._resampler.convert(self._decoder.decode(data)))
+        samples = self._decoder.decode(data)
+        self.position += len(samples)
+        self._hear(self._resampler.convert(samples))
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes of audio can be taken."""
@@ -92,6 +98,21 @@ class Intake:
         self._marks.append(StopMark(self.ring.end))
         self.judge()
         return left_over
+
+    @property
+    def sample_rate(self) -> int:
+        return self._resampler.sample_rate
+
+    def receive_resume(self, encoding: Encoding, sample_rate: int) -> None:
+        """Audio goes on after a pause that is none in the audio: what comes next begins with a whole sample, and may
+        be written otherwise than before."""
+        self._decoder.flush()
+        if encoding != self.encoding:
+            self.encoding, self._decoder = encoding, PcmDecoder(encoding)
+        if sample_rate != self.sample_rate:
+            self._hear(self._resampler.flush())
+            self._resampler = Resampler(sample_rate)
+            self.position = round(self.ring.end * sample_rate / SAMPLE_RATE)
 
     def _hear(self, samples: np.ndarray) -> None:
         self.ring.append(samples)

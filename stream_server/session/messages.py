@@ -43,6 +43,20 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     partials: bool = True
     name: str = ""
     hotwords: HotwordList | None = None
+    resumable: bool = True
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """Goes on with a session whose connection was lost, in place of a Start.
+
+    `token` is the `resume` of its Ready; of its finals the client has the first `segments`. `encoding` and
+    `sample_rate` are those of the audio to come; None: as before.
+    """
+
+    token: str
+    segments: int = 0
+    encoding: Encoding | None = None
+    sample_rate: int | None = None
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +75,15 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """No more audio: the open segment is finished, then the session ends."""
 
 
-Command = Start | Flush | Hotwords | Stop
+Command = Start | Resume | Flush | Hotwords | Stop
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """The session is open; says what is in force after the server's choices."""
+    """The session is open; says what is in force after the server's choices.
+
+    `resume` is the token by which it can be gone on with within `resume_s` after its connection was lost; None where it
+    cannot be.
+    """
 
     session: str
     model: str
@@ -80,6 +98,26 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     second_pass: bool = False
     punctuation: bool = False
     itn: bool = False
+    resume: str | None = None
+    resume_s: float | None = None
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag="resumed"):
+    """The session goes on. What it said after the client's last final follows, then what is new.
+
+    `samples`: whole samples of the session's audio that the server has, counted at `sample_rate`: the next binary
+    message begins with that sample. `messages`: text messages that it has taken since the start, which is not counted.
+    `segments`: finals that it has said in all. `stopped`: it has the client's stop; nothing more is to be sent.
+    """
+
+    session: str
+    samples: int
+    received_ms: int
+    messages: int
+    segments: int
+    encoding: Encoding
+    sample_rate: int
+    stopped: bool = False
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
@@ -168,4 +206,4 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
     retry_after_s: int | None = None
 
 
-ServerMessage = Ready | Speech | Partial | Final | HotwordsTaken | Flushed | Ended | Error
+ServerMessage = Ready | Resumed | Speech | Partial | Final | HotwordsTaken | Flushed | Ended | Error

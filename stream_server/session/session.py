@@ -14,7 +14,7 @@ from stream_server.session import states
 from stream_server.session.closing import ClosingQueue
 from stream_server.session.intake import Intake
 from stream_server.session.ledger import Ledger
-from stream_server.session.messages import Error, Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.session.messages import Encoding, Error, Flush, Hotwords, ServerMessage, Start, Stop
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
@@ -49,6 +49,8 @@ class Session:
         self._detectors = detectors
         self._hotwords = hotwords
         self._finishing = second_model, punctuation, itn
+        self.parked = False
+        """Its connection is lost and it waits for another: its client's silence does not end it."""
         self.writes = False
         """Whether finals are written as people read them, so that `take_text` may have one."""
         self._held: list[bytes] = []
@@ -132,6 +134,15 @@ class Session:
         self._hear_held()
         self._left_over = self._segments.intake.receive_end()
         self._enter(state)
+
+    def receive_resume(self, encoding: Encoding | None, sample_rate: int | None) -> None:
+        """The client is back: `intake.position` says what it has to send next, as it is written from now on."""
+        self.parked = False
+        self._heard_client = True
+        if self.state is State.OPEN:
+            intake = self._segments.intake
+            intake.receive_resume(encoding or intake.encoding, sample_rate or intake.sample_rate)
+            self._enter(State.OPEN)
 
     def receive_disconnect(self) -> None:
         """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""
@@ -230,6 +241,11 @@ class Session:
         return self._segments.options if self._segments else None
 
     @property
+    def intake(self) -> Intake | None:
+        """What has come; None before the Start."""
+        return self._segments and self._segments.intake
+
+    @property
     def wants_audio(self) -> bool:
         """False while more audio waits than `max_buffered_s`: read no more from the client until it is true again."""
         return self._segments is None or self._segments.waiting <= self._most_waiting
@@ -276,7 +292,7 @@ class Session:
             self._enter(state)
 
     def _note_activity(self, now: float) -> None:
-        if self._heard_client or self._waits_for_us():
+        if self._heard_client or self.parked or self._waits_for_us():
             self._heard_at = now
             self._heard_client = False
 

@@ -22,7 +22,8 @@ BACK = 'send {"type":"start"} first; every field of it has a default'
 OVER = "nothing more; for another session open another connection"
 STARTS = ("encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, "
           "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, second_pass, punctuation, itn, partials, name, "
-          "hotwords")
+          "hotwords, resumable")
+TYPES = "one of start, flush, hotwords, stop, resume"
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,11 @@ NATIVE_CASES = (
     Case("a text message too long", NATIVE, ("x" * 140_000,), (
         error("too_large", "the message is too long", None, "140000 characters", "at most 131072 characters"),)),
     Case("no type", NATIVE, ("{}",), (
-        error("bad_field", "no such type of message", "type", "nothing", "one of start, flush, hotwords, stop"),)),
+        error("bad_field", "no such type of message", "type", "nothing", TYPES),)),
     Case("unknown type", NATIVE, ('{"type": "begin"}',), (
-        error("bad_field", "no such type of message", "type", "begin", "one of start, flush, hotwords, stop"),)),
+        error("bad_field", "no such type of message", "type", "begin", TYPES),)),
     Case("a type that is no string", NATIVE, ('{"type": 5}',), (
-        error("bad_field", "no such type of message", "type", "5", "one of start, flush, hotwords, stop"),)),
+        error("bad_field", "no such type of message", "type", "5", TYPES),)),
     Case("a field misspelt", NATIVE, (_start(chunksize=1),), (
         error("bad_field", "no such field; did you mean chunk_size?", "chunksize", "1", STARTS),)),
     Case("a field of the wrong type", NATIVE, (_start(sample_rate="16000"),), _cannot("sample_rate", "16000", RATES)),
@@ -155,6 +156,19 @@ NATIVE_CASES = (
         error("bad_state", "flush has no place after stop", None, "flush", OVER),), (1000, "")),
     Case("audio after stop", NATIVE, (START, SPEECH, STOP, SECOND), (
         error("bad_state", "audio has no place after stop", None, "audio", OVER),), (1000, "")),
+    Case("a token that nobody has", NATIVE, ('{"type": "resume", "token": "door-0.x"}',), (
+        error("bad_field", "no session can be resumed by this token", "token", "door-0.x",
+              "the `resume` of a ready, within 30 s after its connection was lost"),),
+        (1008, "no session can be resumed by this token")),
+    Case("a token that is a number", NATIVE, ('{"type": "resume", "token": 5}',),
+         _cannot("token", "5", "a string of at most 128 characters")),
+    Case("a resume without its token", NATIVE, ('{"type": "resume"}',), (
+        error("bad_field", "token is missing", "token", None, "the `resume` of a ready"),)),
+    Case("a resume with a negative count", NATIVE, ('{"type": "resume", "token": "x", "segments": -1}',),
+         _cannot("segments", "-1", "a whole number from 0 to 2147483648")),
+    Case("a resume amid a session", NATIVE, (START, '{"type": "resume", "token": "x"}'), (
+        error("bad_state", "resume has no place while the session is open", None, "resume",
+              "audio, flush, hotwords and stop; for other options open another connection"),)),
     Case("half a sample at the end", NATIVE, (START, SECOND + b"\0", STOP), (
         error("bad_audio", "the audio ended within a sample; the incomplete sample was ignored", "audio", "1 bytes",
               "whole samples"),), (1000, "")),

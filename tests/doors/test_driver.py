@@ -33,6 +33,7 @@ class MemoryLink:
     """A client in memory: puts messages in, and reads what comes out when `reading`."""
 
     peer = "client"
+    left = False
 
     def __init__(self) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -141,6 +142,18 @@ class Counter:
     def session_closed(self, sums: Ended) -> None:
         self.open -= 1
         self.sums.append(sums)
+
+    def parked(self, sessions: int) -> None:
+        self.waiting = sessions
+
+    def resumed(self) -> None:
+        self.returned = True
+
+    def carried(self) -> None:
+        self.elsewhere = True
+
+    def expired(self, why: str) -> None:
+        self.errors.append(why)
 
     def refused(self) -> None:
         """Errors tell it too."""

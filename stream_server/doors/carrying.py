@@ -1,0 +1,143 @@
+"""A connection that came to another door than its session's: that door hands on each message, both ways.
+
+It reads no more from the client than the session's door takes, and from that door no more than the client takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from stream_server.doors import parcels
+from stream_server.doors.link import Link, LinkLost
+
+CLOSE_TIMEOUT_S = 12.0
+"""Longer than the door that has the connection waits for its client to say goodbye."""
+
+DOOR_GONE = (1012, "the door that has the session ended")
+
+
+async def carry(link: Link, first: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+                write_timeout_s: float) -> tuple[int, str]:
+    """Hands on what comes by `link`, beginning with `first`, until either side ends; how `link` is to be closed.
+
+    A client that takes nothing for `write_timeout_s` is cut.
+    """
+    writer.transport.set_write_buffer_limits(parcels.MOST_UNSENT_BYTES)
+    parcels.write(writer, parcels.TEXT, first.encode())
+    there = asyncio.create_task(_there(link, writer))
+    back = asyncio.create_task(_back(reader, link, write_timeout_s))
+    try:
+        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        return back.result() if back.done() else DOOR_GONE
+    finally:
+        there.cancel()
+        back.cancel()
+        await asyncio.gather(there, back, return_exceptions=True)
+        if link.left:
+            parcels.write(writer, parcels.LEFT)
+        writer.close()
+
+
+async def _there(link: Link, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            data = await link.receive()
+            if isinstance(data, str):
+                parcels.write(writer, parcels.TEXT, data.encode())
+            else:
+                parcels.write(writer, parcels.AUDIO, data)
+            await writer.drain()
+    except (LinkLost, OSError):
+        return
+
+
+async def _back(reader: asyncio.StreamReader, link: Link, write_timeout_s: float) -> tuple[int, str]:
+    try:
+        while (parcel := await parcels.read(reader)) is not None:
+            kind, data = parcel
+            if kind == parcels.GOODBYE:
+                code, reason = json.loads(data)
+                return code, reason
+            if not link.send_now(data.decode()):
+                async with asyncio.timeout(write_timeout_s):
+                    await link.send(data.decode())
+    except LinkLost:
+        pass
+    except TimeoutError:
+        link.abort()
+    return DOOR_GONE
+
+
+class CarriedLink:
+    """The same connection at the session's door."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        self.peer = peer
+        self.left = False
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = reader
+        self._writer = writer
+        writer.transport.set_write_buffer_limits(parcels.MOST_UNSENT_BYTES)
+        self._discarding = False
+        # One message is read ahead, so that the end is noticed while nobody asks for one.
+        self._next: asyncio.Queue[str | bytes] = asyncio.Queue(1)
+        self._reading = asyncio.create_task(self._read())
+
+    async def receive(self) -> str | bytes:
+        getting = asyncio.ensure_future(self._next.get())
+        try:
+            await asyncio.wait({getting, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not getting.done():
+                getting.cancel()
+        if not getting.done():
+            raise LinkLost("the door that has the connection let go of it")
+        return getting.result()
+
+    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+        """Nothing is offered: all is received."""
+
+    def send_now(self, text: str) -> bool:
+        if self.lost.done() or self._writer.transport.get_write_buffer_size() > parcels.MOST_UNSENT_BYTES:
+            return False
+        parcels.write(self._writer, parcels.TEXT, text.encode())
+        return True
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise LinkLost(str(error)) from None
+        if self.lost.done():
+            raise LinkLost("the door that has the connection let go of it")
+        parcels.write(self._writer, parcels.TEXT, text.encode())
+
+    async def close(self, code: int, reason: str) -> None:
+        if not self.lost.done():
+            parcels.write(self._writer, parcels.GOODBYE, json.dumps([code, reason]).encode())
+            # Messages that nobody wants any more must not keep the end from being noticed.
+            self._discarding = True
+            if self._next.full():
+                self._next.get_nowait()
+            await asyncio.wait({self.lost}, timeout=CLOSE_TIMEOUT_S)
+        self.abort()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+        self._reading.cancel()
+        self._lose()
+
+    async def _read(self) -> None:
+        while (parcel := await parcels.read(self._reader)) is not None:
+            kind, data = parcel
+            if kind == parcels.LEFT:
+                self.left = True
+            elif not self._discarding:
+                await self._next.put(data.decode() if kind == parcels.TEXT else data)
+        self._lose()
+
+    def _lose(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
