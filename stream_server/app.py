@@ -258,24 +258,30 @@ class _Door:
         from stream_server.doors.listener import Listener
         from stream_server.doors.neighbours import Neighbours
         from stream_server.doors.reception import Reception
+        from stream_server.doors.seats import NoRooms
         from stream_server.doors.webrtc import WebRtc
         from stream_server.doors.whip import PATH as WEBRTC_PATH
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
-        from stream_server.metrics import DoorMetrics
+        from stream_server.metrics import DoorMetrics, RoomMetrics
+        from stream_server.rooms.rooms import Rooms
         from stream_server.speech import detectors
 
         sockets_speak = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
         metrics = DoorMetrics()
+        doors = tuple(f"door-{number}" for number in range(self._settings.doors))
+        self._rooms = None
+        if self._settings.rooms.offered == "on":
+            self._rooms = Rooms(self._settings.rooms, Path(self._role.runtime), self._role.name, doors,
+                                patience_s=self._settings.limits.write_timeout_s, observer=RoomMetrics())
         self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
                                     self._settings.session, self._settings.limits,
-                                    detectors.load(self._settings.vad_model), self._role.hotwords)
+                                    detectors.load(self._settings.vad_model), self._role.hotwords,
+                                    self._rooms or NoRooms())
         self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc,
                               self._settings.limits, metrics)
-        self._neighbours = Neighbours(Path(self._role.runtime), self._role.name,
-                                      tuple(f"door-{number}" for number in range(self._settings.doors)),
-                                      self._webrtc.end)
+        self._neighbours = Neighbours(Path(self._role.runtime), self._role.name, doors, self._webrtc.end)
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}
         self._engines = EnginePool(endpoints, self._role.name, on_hypothesis=self._reception.receive_hypothesis,
                                    on_lost=self._reception.engine_lost, on_back=self._reception.engine_back,
@@ -298,6 +304,8 @@ class _Door:
         listener.close()
         await self._reception.drain(self._settings.drain_s)
         await self._webrtc.close()
+        if self._rooms is not None:
+            await self._rooms.close()
         self._neighbours.close()
         server.should_exit = True
         await ticks
@@ -307,7 +315,7 @@ class _Door:
     def _make_server(self, paths: list[str]):
         import uvicorn
 
-        from stream_server.doors import whip
+        from stream_server.doors import meetings, whip
         from stream_server.doors.http import PatientHttp, create_http
         from stream_server.doors.websocket import Sockets
         from stream_server.metrics import render
@@ -316,7 +324,7 @@ class _Door:
         sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes, self._gathering.heard)
         config = uvicorn.Config(
             create_http(self._health, lambda: render(self._engines.statistics),
-                        whip.routes(self._webrtc, self._neighbours)),
+                        [*whip.routes(self._webrtc, self._neighbours), *meetings.routes(self._rooms)]),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
             log_config=None, access_log=False, server_header=False,
             ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, timeout_graceful_shutdown=1,

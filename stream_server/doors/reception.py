@@ -14,6 +14,7 @@ from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link
 from stream_server.doors.observer import Observer
+from stream_server.doors.seats import NoRooms, Seats
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
@@ -32,7 +33,7 @@ class Reception:
 
     def __init__(self, dialects: Dialects, observer: Observer, defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
-                 hotwords: HotwordList = EMPTY) -> None:
+                 hotwords: HotwordList = EMPTY, seats: Seats = NoRooms()) -> None:  # noqa: B008 - without state
         """`hotwords`: the server's."""
         self._dialects = dialects
         self._observer = observer
@@ -40,6 +41,7 @@ class Reception:
         self._limits = limits
         self._jury = Jury(detectors)
         self._hotwords = hotwords
+        self._seats = seats
         self._drivers: set[Driver] = set()
         self._by_session: dict[str, Driver] = {}
 
@@ -48,7 +50,7 @@ class Reception:
         name, make_dialect = self._dialects[path]
         driver = Driver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
                         limits=self._limits, jury=self._jury, new_session_id=lambda: self._new_session(driver),
-                        hotwords=self._hotwords)
+                        hotwords=self._hotwords, seats=self._seats)
         self._drivers.add(driver)
         self._observer.connected(name)
         log.debug("%s connected, dialect %s", link.peer, name)

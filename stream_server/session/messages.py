@@ -22,7 +22,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     """Opens the session. Every field has a default; None leaves the choice to the server.
 
     `chunk_size` is samples at 16 kHz together with `hop_size`, or FunASR's [l, c, r] without it. `hotwords` are laid
-    over the server's.
+    over the server's. `room`: the speaker token of a meeting, in which `name` is the speaker's.
     """
 
     encoding: Encoding = "pcm_s16le"
@@ -43,6 +43,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     partials: bool = True
     name: str = ""
     hotwords: HotwordList | None = None
+    room: str | None = None
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,16 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 Command = Start | Flush | Hotwords | Stop
 
 
+class RoomNote(msgspec.Struct, frozen=True, kw_only=True):
+    """The meeting in which the session speaks. `read`: the token with which others read it; `speaker`: who this is in
+    its captions; `recorded`: whether the sound is kept."""
+
+    name: str
+    read: str
+    speaker: int
+    recorded: bool
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The session is open; says what is in force after the server's choices."""
 
@@ -80,6 +91,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     second_pass: bool = False
     punctuation: bool = False
     itn: bool = False
+    room: RoomNote | msgspec.UnsetType = msgspec.UNSET
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True, tag="speech"):
