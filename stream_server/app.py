@@ -263,18 +263,14 @@ class _Door:
         from stream_server.doors.whip import PATH as WEBRTC_PATH
         from stream_server.engine.endpoint import engine_endpoint
         from stream_server.engine.pool import EnginePool
-        from stream_server.metrics import DoorMetrics, RoomMetrics
-        from stream_server.rooms.rooms import Rooms
+        from stream_server.metrics import DoorMetrics
         from stream_server.speech import detectors
 
         sockets_speak = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
         metrics = DoorMetrics()
         doors = tuple(f"door-{number}" for number in range(self._settings.doors))
-        self._rooms = None
-        if self._settings.rooms.offered == "on":
-            self._rooms = Rooms(self._settings.rooms, Path(self._role.runtime), self._role.name, doors,
-                                patience_s=self._settings.limits.write_timeout_s, observer=RoomMetrics())
+        self._rooms = self._open_rooms(doors) if self._settings.rooms.offered == "on" else None
         self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
                                     self._settings.session, self._settings.limits,
                                     detectors.load(self._settings.vad_model), self._role.hotwords,
@@ -311,6 +307,13 @@ class _Door:
         await ticks
         await server.shutdown()
         link.cancel()
+
+    def _open_rooms(self, doors: tuple[str, ...]):
+        from stream_server.metrics import RoomMetrics
+        from stream_server.rooms.rooms import Rooms
+
+        return Rooms(self._settings.rooms, Path(self._role.runtime), self._role.name, doors,
+                     patience_s=self._settings.limits.write_timeout_s, observer=RoomMetrics())
 
     def _make_server(self, paths: list[str]):
         import uvicorn

@@ -66,8 +66,7 @@ Command = Start | Flush | Hotwords | Stop
 
 
 class RoomNote(msgspec.Struct, frozen=True, kw_only=True):
-    """The meeting in which the session speaks. `read`: the token with which others read it; `speaker`: who this is in
-    its captions; `recorded`: whether the sound is kept."""
+    """The meeting in which the session speaks; `read`: what lets others read it; `speaker`: who this is in it."""
 
     name: str
     read: str
