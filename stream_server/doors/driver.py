@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
+from stream_server.doors.delivery import INTERNAL_ERROR, Delivery
 from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
-from stream_server.doors.outbox import Outbox, Rest
 from stream_server.doors.pace import HOTWORDS_EVERY_S, Pace
+from stream_server.doors.seats import ALONE, NoRooms, Seat, Seats
 from stream_server.doors.stopwatch import Stopwatch
 from stream_server.errors import ClientError, EngineError, Overloaded
 from stream_server.session.messages import Command, Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
@@ -34,7 +35,6 @@ CLOSE_CODES = {"bad_json": 1007, "too_large": 1009}
 """How a fatal error of the client closes the connection; all others are violations of policy: 1008."""
 
 GOING_AWAY = (1001, "the server is going away")
-INTERNAL_ERROR = (1011, "internal error; it was logged")
 ENGINE_AWAY_RETRY_S = 5
 
 AUDIO_PIECE_BYTES = 64 << 10
@@ -45,7 +45,8 @@ class Driver:
 
     def __init__(self, link: Link, dialect: Dialect, engine: Engine, observer: Observer, *,
                  defaults: SessionDefaults, limits: SessionLimits, jury: Jury,
-                 new_session_id: Callable[[], str], hotwords: HotwordList = EMPTY) -> None:
+                 new_session_id: Callable[[], str], hotwords: HotwordList = EMPTY,
+                 seats: Seats = NoRooms()) -> None:  # noqa: B008 - without state
         self.session_id: str | None = None
         self._link = link
         self._dialect = dialect
@@ -56,9 +57,12 @@ class Driver:
         self._jury = jury
         self._new_session_id = new_session_id
         self._hotwords = hotwords
+        self._seats = seats
+        self._seat: Seat = ALONE
         self._session: Session | None = None
         self._goodbye: tuple[int, str] | None = None
-        self._outbox = Outbox()
+        self._delivery = Delivery(link, dialect, observer, limits.write_timeout_s, self._delivered)
+        self._outbox = self._delivery.outbox
         self._progress = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
@@ -71,7 +75,7 @@ class Driver:
         self._set_alarm()
         self._link.offer_bytes(self._take)
         reader = asyncio.create_task(self._read())
-        writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._delivery.run())
         try:
             await asyncio.wait({reader, writer, self._link.lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -147,6 +151,7 @@ class Driver:
         # The alarm stays where it is: an open session's deadline only moves away, and `_ring` looks at this.
         self._heard_at = self._loop.time()
         if session.hold(data):
+            self._seat.hear(data)
             return True
         if session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
             return False
@@ -156,6 +161,7 @@ class Driver:
                 for command in commands:
                     self._pass_on(command)
                 session.receive_audio(audio)
+                self._seat.hear(audio)
             except ClientError as error:
                 self._complain(error)
             self._pass_on_output(session)
@@ -208,7 +214,8 @@ class Driver:
         for start in range(0, len(audio), AUDIO_PIECE_BYTES):
             if self._session is None:
                 return
-            self._session.receive_audio(audio[start:start + AUDIO_PIECE_BYTES])
+            self._session.receive_audio(piece := audio[start:start + AUDIO_PIECE_BYTES])
+            self._seat.hear(piece)
             if start + AUDIO_PIECE_BYTES < len(audio):
                 self._pump()
                 await asyncio.sleep(0)
@@ -236,6 +243,7 @@ class Driver:
             self._progress.clear()
             await self._progress.wait()
         self.session_id = self._new_session_id()
+        self._seat = await self._seats.take(start)
         await self._engine.admit(self.session_id)
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
@@ -315,10 +323,10 @@ class Driver:
         if isinstance(message, Error):
             self._observer.failed(message.code)
         self._stopwatch.said(message)
-        if self._outbox.awaited and self._link.free:
-            self._deliver_now(message)
-        else:
-            self._outbox.put(message)
+        self._put(self._seat.said(message))
+
+    def _put(self, message: ServerMessage) -> None:
+        self._delivery.put(message)
 
     def _set_alarm(self) -> None:
         if self._outbox.goodbye is not None:
@@ -352,42 +360,6 @@ class Driver:
         else:
             self._set_alarm()
 
-    async def _write(self) -> None:
-        try:
-            while (message := await self._outbox.take()) is not None:
-                await self._deliver(message)
-        except LinkLost:
-            return
-        except TimeoutError:
-            log.info("client %s read nothing for %g s: cut", self._link.peer, self._limits.write_timeout_s)
-            self._observer.failed("slow_reader")
-            self._link.abort()
-        except Exception:
-            self._fail_to_write()
-
-    def _fail_to_write(self) -> None:
-        log.exception("writing to %s failed", self._link.peer)
-        self._outbox.close(*INTERNAL_ERROR)
-
-    def _deliver_now(self, message: ServerMessage) -> None:
-        # Nearly always the client's socket takes it: to wake the writer would cost more than to send.
-        try:
-            texts = self._dialect.send(message)
-            for place, text in enumerate(texts):
-                if not self._link.send_now(text):
-                    return self._outbox.put_rest(Rest(message, texts[place:]))
-            self._delivered(message)
-        except Exception:
-            self._fail_to_write()
-
-    async def _deliver(self, message: ServerMessage | Rest) -> None:
-        message, texts = message if isinstance(message, Rest) else (message, self._dialect.send(message))
-        for text in texts:
-            if not self._link.send_now(text):
-                async with asyncio.timeout(self._limits.write_timeout_s):
-                    await self._link.send(text)
-        self._delivered(message)
-
     def _delivered(self, message: ServerMessage) -> None:
         self._observer.sent(message)
         self._stopwatch.sent(message)
@@ -408,6 +380,7 @@ class Driver:
     def _free(self) -> None:
         """Gives back the session's room in the engine."""
         session, self._session = self._session, None
+        self._seat.leave()
         if session is None:
             return
         if not session.ended:

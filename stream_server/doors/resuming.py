@@ -9,6 +9,7 @@ import msgspec
 from stream_server.doors.driver import Driver
 from stream_server.doors.link import Link
 from stream_server.doors.parking import Parking
+from stream_server.doors.seats import ALONE
 from stream_server.session.messages import Command, Ended, Ready, Resume, Resumed, ServerMessage, Start
 from stream_server.session.record import Record
 from stream_server.session.session import Session
@@ -114,6 +115,7 @@ class ResumingDriver(Driver):
         former._hand_over(self)
         self.session_id, self._session, self._kept = former.session_id, former._session, former._kept
         self._record, self._messages = former._record, former._messages
+        self._seat, former._seat = former._seat, ALONE
         former.session_id = former._session = former._record = None
         former.token, self.token = "", resume.token
         self._parking.take_over(self, resume.token)
@@ -137,14 +139,14 @@ class ResumingDriver(Driver):
                        messages=self._messages, segments=self._record.finals, encoding=intake.encoding,
                        sample_rate=intake.sample_rate, stopped=self._kept.state is not State.OPEN)
 
-    def _say(self, message: ServerMessage) -> None:
+    def _put(self, message: ServerMessage) -> None:
         if self._record is not None:
             if isinstance(message, Ready):
                 message = msgspec.structs.replace(message, resume=self.token, resume_s=self._parking.resume_s)
             else:
                 self._record.note(message)
         if not self.parked:
-            super()._say(message)
+            super()._put(message)
         elif isinstance(message, Ended):
             self._finish_parked()
 

@@ -140,6 +140,7 @@ class Session:
         self.parked = False
         self._heard_client = True
         if self.state is State.OPEN:
+            self._hear_held()
             intake = self._segments.intake
             intake.receive_resume(encoding or intake.encoding, sample_rate or intake.sample_rate)
             self._enter(State.OPEN)

@@ -13,6 +13,11 @@ READY = Ready(session="s", model="m", encoding="pcm_s16le", sample_rate=16000, w
 ENDED = Ended(received_ms=2000, recognised_ms=1500, silent_ms=500, dropped_ms=0, segments=2)
 
 
+def funasr_start(**options: object) -> Start:
+    """What FunASR's dialect makes of a configuration: its clients cannot resume."""
+    return Start(resumable=False, **options)
+
+
 class Conversation:
     """Keeps the driver's side of the contract, and checks the dialect's."""
 

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from stream_server.dialects.funasr import FunasrDialect
 from stream_server.dialects.utterance import gap
 from stream_server.session.messages import Error, Flushed, Speech, Start, Stop
-from tests.dialects.conversation import ENDED, READY, TWO_SENTENCES, WHOLE, Conversation, final, partial
+from tests.dialects.conversation import (
+    ENDED,
+    READY,
+    TWO_SENTENCES,
+    WHOLE,
+    Conversation,
+    final,
+    funasr_start,
+    partial,
+)
 
 END = {"is_speaking": False}
 ACKNOWLEDGED = {"is_speaking": False, "is_end": True}
@@ -85,7 +94,7 @@ def test_silence_is_answered_too(config: dict, end: dict) -> None:
 def test_an_end_without_audio_is_answered_once() -> None:
     talk = Conversation(FunasrDialect())
     talk.text({"mode": "2pass", "wav_name": "empty"})
-    assert talk.text(END) == [Start(name="empty"), Stop()]
+    assert talk.text(END) == [funasr_start(name="empty"), Stop()]
     assert talk.text(END) == []
     assert [answer["is_final"] for answer in talk.say(ENDED)] == [True]
     assert talk.text(END) == []
@@ -100,7 +109,7 @@ def test_an_acknowledgement_may_be_asked_for_later() -> None:
     talk.bytes(b"\0\0\0\0")
     talk.text(END)
     talk.say(ENDED)
-    assert talk.text({"is_end": True}) == [Start(name="microphone"), Stop()]
+    assert talk.text({"is_end": True}) == [funasr_start(name="microphone"), Stop()]
     assert [answer.get("is_end") for answer in talk.say(ENDED)] == [True]
 
 
@@ -108,7 +117,7 @@ def test_utterances_follow_each_other_and_keep_their_names() -> None:
     talk = speaking(mode="2pass", wav_name="first")
     talk.text(END)
     assert talk.text({"mode": "offline", "wav_name": "second", "audio_fs": 8000}) == []
-    assert talk.bytes(b"\1\1\1\1") == [Start(name="second", sample_rate=8000, partials=False)]
+    assert talk.bytes(b"\1\1\1\1") == [funasr_start(name="second", sample_rate=8000, partials=False)]
     first = talk.say(*TWO_SENTENCES)
     assert {answer["wav_name"] for answer in first} == {"first"} and first[-1]["is_final"]
     talk.text(END)
@@ -121,7 +130,7 @@ def test_audio_after_the_end_begins_another_utterance_with_the_same_options() ->
     talk.text(END)
     talk.say(ENDED)
     assert talk.bytes(b"") == []
-    assert talk.bytes(b"\0\0\0\0") == [Start(name="w", sample_rate=8000)]
+    assert talk.bytes(b"\0\0\0\0") == [funasr_start(name="w", sample_rate=8000)]
 
 
 def test_a_configuration_amid_an_utterance_renames_it_and_changes_the_next() -> None:
@@ -160,7 +169,7 @@ def test_a_wav_file_of_another_kind_is_refused_alike() -> None:
     stereo = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\2\0\x80\x3e\0\0\0\xfa\0\0\4\0\x10\0data\0\0\0\0"
     assert talk.bytes(stereo + b"\0" * 100) == []
     assert talk.bytes(b"\0" * 100) == []
-    assert talk.text(END) == [Start(name="microphone"), Stop()]
+    assert talk.text(END) == [funasr_start(name="microphone"), Stop()]
     (answer,) = talk.say(ENDED)
     assert "2 channels" in answer["text"] and answer["is_final"] is True
 

@@ -13,7 +13,7 @@ from stream_server.dialects.options import Options, updated
 from stream_server.errors import ClientError
 from stream_server.session.messages import Hotwords, Start, Stop
 from stream_server.speech.hotwords import HotwordList
-from tests.dialects.conversation import Conversation
+from tests.dialects.conversation import Conversation, funasr_start
 
 
 def start_for(**config: object) -> Start:
@@ -31,17 +31,18 @@ def test_chunk_size_however_written(written: object) -> None:
 
 
 @pytest.mark.parametrize(("said", "expected"), [
-    ({}, Start(name="microphone")),
-    ({"audio_fs": 16000.0}, Start(name="microphone")),
-    ({"audio_fs": "8000"}, Start(name="microphone", sample_rate=8000)),
-    ({"audio_fs": None, "chunk_size": None, "hotwords": None, "mode": None}, Start(name="microphone")),
+    ({}, funasr_start(name="microphone")),
+    ({"audio_fs": 16000.0}, funasr_start(name="microphone")),
+    ({"audio_fs": "8000"}, funasr_start(name="microphone", sample_rate=8000)),
+    ({"audio_fs": None, "chunk_size": None, "hotwords": None, "mode": None}, funasr_start(name="microphone")),
     ({"mode": "office", "svs_lang": "auto", "itn": "no", "anything": {"else": []}},
-     Start(name="microphone", itn=False)),
-    ({"mode": "offline"}, Start(name="microphone", partials=False)),
-    ({"wav_name": 17, "wav_format": "PCM"}, Start(name="17")),
-    ({"encoder_chunk_look_back": 4.0, "decoder_chunk_look_back": -1}, Start(name="microphone", encoder_look_back=4)),
+     funasr_start(name="microphone", itn=False)),
+    ({"mode": "offline"}, funasr_start(name="microphone", partials=False)),
+    ({"wav_name": 17, "wav_format": "PCM"}, funasr_start(name="17")),
+    ({"encoder_chunk_look_back": 4.0, "decoder_chunk_look_back": -1},
+     funasr_start(name="microphone", encoder_look_back=4)),
     ({"end_silence_ms": 500, "vad": "none", "max_segment_ms": "9000"},
-     Start(name="microphone", end_silence_ms=500, vad="none", max_segment_ms=9000)),
+     funasr_start(name="microphone", end_silence_ms=500, vad="none", max_segment_ms=9000)),
 ])
 def test_configurations(said: dict, expected: Start) -> None:
     assert start_for(**said) == expected
@@ -62,7 +63,7 @@ def test_what_cannot_be_understood_is_named(said: dict, field: str) -> None:
     with pytest.raises(ClientError) as caught:
         dialect.receive_text(json.dumps({**said, "is_speaking": False}))
     assert caught.value.field == field and caught.value.allowed and not caught.value.fatal
-    assert dialect.receive_bytes(b"\0\0\0\0") == ([Start(name="microphone")], b"\0\0\0\0")
+    assert dialect.receive_bytes(b"\0\0\0\0") == ([funasr_start(name="microphone")], b"\0\0\0\0")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "START", "7", '{"mode":' * 2000, "\ud800", " " * (1 << 20) + "{}"])
@@ -85,7 +86,8 @@ def test_hotwords_go_with_the_start_and_in_mid_utterance_by_themselves() -> None
     assert talk.text({"hotwords": "章伟"}) == []
     assert talk.bytes(b"RI") == []
     assert talk.text({"hotwords": "章伟 达摩院"}) == []
-    assert talk.bytes(bytes(100)) == [Start(name="microphone", hotwords=HotwordList.of([("章伟", 20), ("达摩院", 20)]))]
+    assert talk.bytes(bytes(100)) == [
+        funasr_start(name="microphone", hotwords=HotwordList.of([("章伟", 20), ("达摩院", 20)]))]
     assert talk.text({"hotwords": '{"章伟": 20}'}) == [Hotwords(hotwords=words)]
     assert talk.text({"hotwords": "章伟"}) == talk.text({"wav_name": "b"}) == []
     assert talk.text({"hotwords": ""}) == [Hotwords(hotwords=HotwordList())]
