@@ -25,14 +25,15 @@ def test_partials_and_finals_side_by_side_the_hotwords_bold_what_is_not_stable_s
     ]
 
 
-def test_the_command_writes_the_page_that_is_in_docs_but_for_the_times(tmp_path: Path) -> None:
+def test_the_command_writes_what_is_in_docs_but_for_the_times(tmp_path: Path) -> None:
     written = tmp_path / "transcript.md"
     assert transcript.main(["--fast", "--out", str(written)]) == 0
     kept = transcript.SAMPLES.parent / "docs" / "transcript.md"
-    assert _timeless(written) == _timeless(kept)
+    # Of partials that a client has not been sent yet the latest wins: sent fast, there may be fewer.
+    assert set(_timeless(written)) <= set(_timeless(kept))
     finals = re.findall(r"s \|  \| (.+?) \|", written.read_text(encoding="utf-8"))
     assert "会议室</b>开会，讨论新闻和<b>预算</b>。" in finals[0] and "请<b>章玮</b>" in finals[1]
 
 
-def _timeless(page: Path) -> str:
-    return re.sub(r"^\| [0-9.]+ s", "|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def _timeless(page: Path) -> list[str]:
+    return [re.sub(r"^\| [0-9.]+ s", "|", line) for line in page.read_text(encoding="utf-8").splitlines()]

@@ -147,6 +147,12 @@ NATIVE_CASES = (
         error("bad_field", "a word cannot be this", "hotwords", " ", "1 to 64 printable characters"),)),
     Case("1,001 hotwords", NATIVE, (START, _hotwords([f"\u8bcd{number}" for number in range(1001)])), (
         error("bad_field", "there are too many words", "hotwords", "more than 1000 words", "at most 1000"),)),
+    Case("a hotword of 65 characters", NATIVE, (START, _hotwords(["\u8bcd" * 65])), (
+        error("bad_field", "a word cannot be this", "hotwords", "\u8bcd" * 65, "1 to 64 printable characters"),)),
+    Case("hotwords of 10,001 characters", NATIVE, (START, _hotwords([f"{number:059}" for number in range(169)]
+                                                                  + ["\u8bcd" * 30])), (
+        error("bad_field", "the words are too long together", "hotwords", "10001 characters",
+              "at most 10000 characters in all"),)),
     Case("hotwords as one string", NATIVE, (START, _hotwords("\u7ae0\u4f1f")), (
         error("bad_field", "hotwords cannot be this", "hotwords", "\u7ae0\u4f1f",
               f"{LISTS}; or an object of weights"),)),
@@ -193,6 +199,14 @@ FUNASR_CASES = (
     Case("audio that is not PCM", FUNASR, (_config(wav_format="mp3"), SECOND, '{"is_speaking": false}'), (
         error("unsupported", "audio in mp3 is not recognised here", "wav_format", "mp3",
               "16-bit mono PCM at 8000 to 48000 Hz, or a WAV file (wav_format pcm or wav)"),)),
+    Case("hotwords that are a file", FUNASR, (_config(hotwords="hotwords.txt"),), (
+        error("bad_field", "hotwords are not fetched or read from files here", "hotwords", "hotwords.txt",
+              "the words themselves"),)),
+    Case("a weight of 200", FUNASR, (_config(hotwords='{"\u7ae0\u4f1f": 200}'),), (
+        error("bad_field", "the weight of \u7ae0\u4f1f is out of range", "hotwords", "200.0",
+              "a number from 0 to 100"),)),
+    Case("1,001 hotwords", FUNASR, (_config(hotwords=" ".join(f"\u8bcd{number}" for number in range(1001))),), (
+        error("bad_field", "there are too many words", "hotwords", "more than 1000 words", "at most 1000"),)),
     Case("the end before any audio", FUNASR, ('{"is_speaking": false}',), ()),
     Case("a message of 20 MB", FUNASR, (b"\0" * (20 << 20),), (), (1009, HUGE)),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.engine import wire
 from stream_server.engine.engine import Engine
 from stream_server.engine.stream import Lane
+from stream_server.models.checkpoint import load
 from stream_server.models.streaming import ParaformerRunner
 from stream_server.session.messages import Final, HotwordsTaken, Partial, Start
 from stream_server.session.session import Session
@@ -19,6 +23,7 @@ from tests.models.test_program import narrow
 from tests.models.test_streaming import DEFAULT, sound
 from tests.support.conversation import check_order
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 DOOR, NAME = b"door", "s"
 
 
@@ -99,3 +104,33 @@ def test_a_lost_engine_changes_nothing_that_a_client_sees(seed: int) -> None:
     assert taken.words == len(hotwords.words)
     for lost_at in range(1, 16, 3):
         assert told(samples, hotwords, lost_at) == messages
+
+
+@pytest.mark.parametrize("names", [("张伟", "章玮"), ("章玮", "张伟")])
+def test_two_sessions_of_one_batch_with_opposite_lists(names: tuple[str, str]) -> None:
+    """Both rows of every step hear the same recording, which says a name that either list writes otherwise."""
+    with wave.open(str(SAMPLES / "name.wav")) as recording:
+        samples = np.frombuffer(recording.readframes(recording.getnframes()), "<i2")
+    engine = Engine(ParaformerRunner(load("demo"), [DEFAULT], 2))
+    sessions = {name: Session(name, model="demo", windows=(DEFAULT,), defaults=SessionDefaults(),
+                              limits=SessionLimits()) for name in names}
+    for name, session in sessions.items():
+        engine.receive(DOOR, wire.Admit(name), 0.0)
+        session.receive_start(Start(vad="none", hotwords=HotwordList.of([(name, 20)])))
+        session.receive_audio(samples.tobytes())
+        session.receive_stop()
+    engine.take_messages()
+    while chunks := [(name, chunk) for name, session in sessions.items() if (chunk := session.take_chunk())]:
+        for name, chunk in chunks:
+            step, audio = wire.unpack_from_door(wire.pack_chunk(name, chunk, Lane.LIVE))
+            engine.receive(DOOR, step, 0.0, audio)
+        while engine.step(0.0):
+            pass
+        for _, message in engine.take_messages():
+            sessions[message.session].receive_hypothesis(message.hypothesis)
+    assert engine.statistics.rows == 2 * engine.statistics.steps
+    for name, session in sessions.items():
+        messages = session.take_messages()
+        texts = [message.text for message in messages if isinstance(message, Partial | Final)]
+        assert len(texts) > 5 and all(text.startswith(f"请{name}") for text in texts if len(text) >= 3)
+        assert [message.hotwords for message in messages if isinstance(message, Final)] == [[name]]
