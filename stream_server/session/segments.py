@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from stream_server.session.closing import Closing, ClosingQueue, details
+from stream_server.session.guessing import MARGIN, next_guess
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
@@ -21,17 +22,13 @@ from stream_server.session.options import Options
 from stream_server.session.underway import InFlight, OpenSegment, OpenStream
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass, Span
 from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.transcript import Piece, Transcript
 from stream_server.units import FRAME_SAMPLES, ms_to_samples, samples_to_ms
 
 MOST_LOSSES = 3
 """Engines that one chunk may take down with it before it is held to be the cause, and dropped."""
-
-MARGIN = ms_to_samples(300)
-"""Audio before the first and behind the last speech of a segment that the second pass hears too. More is silence that
-costs time; FunASR's second pass has 200 ms and 100 ms."""
 
 OVERLAP = ms_to_samples(1_200)
 """Audio before a cut without a pause that the second pass hears again, to know the word under the cut."""
@@ -120,6 +117,14 @@ class Segments:
         stream.sequence += 1
         stream.next = end
         return chunk
+
+    def take_guess(self) -> Guess | None:
+        """What the second pass may begin with, before it is known whether the segment ends here."""
+        stream = self._stream
+        if stream is None or self._engine_away or self.intake.decisions:
+            return None
+        begin = max(self._heard_from() - stream.start, 0)
+        return next_guess(stream, self.intake, begin, self.options.window.hop_samples)
 
     def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
         """The answer to the chunk in flight; any other is counted and dropped."""

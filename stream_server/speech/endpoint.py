@@ -132,6 +132,18 @@ class Gate:
             return max(self._floor, self._onset - self._options.pre_roll)
         return self.position
 
+    @property
+    def pausing_since(self) -> int | None:
+        """Where speech was last heard, if nobody speaks now and the segment is still open: its last speech, if it ends
+        in this silence. None while someone speaks."""
+        if self.state is not _STOPPING:
+            return None
+        return self._speech_end
+
+    @property
+    def _speech_end(self) -> int:
+        return max(self._last_speech - self._manner.end_delay, self._segment_start)
+
     def take_decisions(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
         return decisions
@@ -217,7 +229,6 @@ class Gate:
         return max(samples // self._options.hop, 1) * self._options.hop
 
     def _end(self, reason: str) -> None:
-        last_speech = max(self._last_speech - self._manner.end_delay, self._segment_start)
-        self._decisions.append(SegmentEnded(self.position, last_speech, reason))
+        self._decisions.append(SegmentEnded(self.position, self._speech_end, reason))
         self.state = _QUIET
         self._floor = self.position
