@@ -312,6 +312,8 @@ class Driver:
         if chunk is not None:
             self._stopwatch.submitted()
             self._engine.submit(self.session_id, chunk)
+        if session.guesses and (guess := session.take_guess()) is not None:
+            self._engine.guess(self.session_id, guess)
         if session.writes and (text := session.take_text()) is not None:
             self._engine.write(self.session_id, *text)
         for message in session.take_messages():

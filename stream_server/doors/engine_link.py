@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stream_server.engine.wire import EngineInfo
-from stream_server.speech.recognition import Chunk
+from stream_server.speech.recognition import Chunk, Guess
 from stream_server.speech.scribe import Spoken
 
 
@@ -19,6 +19,8 @@ class Engine(Protocol):
     def release(self, session: str) -> None: ...
 
     def submit(self, session: str, chunk: Chunk) -> None: ...
+
+    def guess(self, session: str, guess: Guess) -> None: ...
 
     def abort(self, session: str, generation: int) -> None: ...
 

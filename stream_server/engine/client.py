@@ -33,10 +33,11 @@ from stream_server.engine.wire import (
     Wrote,
     pack,
     pack_chunk,
+    pack_guess,
     unpack_from_engine,
 )
 from stream_server.errors import EngineError, Overloaded
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed, Spoken
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,11 @@ class EngineClient:
         if session not in self._sessions:
             raise AssertionError(f"session {session} is not admitted")
         self._link.send(pack_chunk(session, chunk, lane))
+
+    def guess(self, session: str, guess: Guess) -> None:
+        """Says that a segment may be about to end. Nothing comes back."""
+        if session in self._sessions and self._link is not None:
+            self._link.send(pack_guess(session, guess))
 
     def abort(self, session: str, generation: int) -> None:
         """Says that a stream's text is no longer wanted. Nothing comes back; a result on its way still may."""

@@ -12,6 +12,7 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.engine.finals import Finals, Pass, PieceOutcome
 from stream_server.engine.lists import Lists
+from stream_server.engine.load import Load
 from stream_server.engine.runner import Row, RowResult, Runner, SecondRunner
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
@@ -23,6 +24,7 @@ from stream_server.engine.wire import (
     Admit,
     Admitted,
     EngineMessage,
+    Expect,
     HeardAgain,
     Recognised,
     Refused,
@@ -99,6 +101,7 @@ class Engine:
         self._slots = Slots(runner.slots)
         self._lists = Lists(GraphCache(Speller(runner.vocabulary)), self._listen_for, clock)
         self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
+        self._load = Load(runner.workers)
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
         self._outbox: list[tuple[bytes, EngineMessage]] = []
@@ -106,7 +109,7 @@ class Engine:
         self._finals = None if second is None else Finals(
             second.runner, self.statistics, self._say_again, patience_s=second.patience_s,
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
-            most_running=runner.workers)
+            most_running=runner.workers, load=self._load)
         self._writing = None if scribe is None else Writing(scribe, self.statistics, self._say_written)
         self._count()
 
@@ -116,9 +119,9 @@ class Engine:
         lower = (lane for lane in (self._writing, self._finals) if lane is not None)
         return len(self._scheduler) > 0 or self._lists.ready or any(lane.ready for lane in lower)
 
-    def receive(self, door: bytes, message: Admit | Release | Step | Abort | Write, now: float,
+    def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
                 audio: bytes = b"") -> None:
-        """A door's message; `audio` is the second frame of a Step, `now` in seconds of the engine's clock."""
+        """A door's message; `audio` is the second frame of a Step or Expect, `now` in seconds of the engine's clock."""
         key = (door, message.session)
         match message:
             case Admit():
@@ -127,6 +130,8 @@ class Engine:
                 self._release(key)
             case Step():
                 self._receive_chunk(key, message, audio, now)
+            case Expect():
+                self._expect(key, message, audio, now)
             case Abort(generation=generation):
                 self._abort(key, generation)
             case Write():
@@ -156,6 +161,7 @@ class Engine:
         that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
         """
         self._lists.work()
+        self._load.tick(now)
         batch = self._scheduler.schedule(sharers)
         if batch is None:
             # Texts first: they are what somebody has waited for longest, and take least.
@@ -172,6 +178,7 @@ class Engine:
 
     def finish(self, begun: Begun | Texts | Pass, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
+        self._load.add(outcome.seconds)
         if isinstance(begun, Pass):
             self._finals.finish(begun, outcome)
             self._count()
@@ -252,6 +259,16 @@ class Engine:
             self._seat()
         else:
             self._scheduler.add(stream)
+
+    def _expect(self, key: TenantKey, expect: Expect, audio: bytes, now: float) -> None:
+        tenant = self._tenants.get(key)
+        stream = None if tenant is None else tenant.stream
+        if self._finals is None or stream is None or stream.generation != expect.generation:
+            return
+        if expect.span is None:
+            self._finals.drop(key)
+        elif len(audio) % 2 == 0 and len(audio) <= 2 * stream.window.hop_samples:
+            self._finals.guess(stream, expect.span, np.frombuffer(audio, dtype="<i2"), now)
 
     def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
         """Why a chunk cannot be taken; None where it can."""

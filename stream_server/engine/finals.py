@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_server.audio.ring import Ring
+from stream_server.engine.guesses import Guesses
+from stream_server.engine.job import Job
+from stream_server.engine.load import Load
 from stream_server.engine.runner import Heard, SecondRunner, Segment
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream, TenantKey
@@ -35,25 +38,6 @@ STRETCH = 0.1
 """Seconds of waiting that a second of audio bears: a pass is due sooner the shorter it is, and the longer it waits."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """A closed segment. `begin`: its first sample within its stream. Times are seconds of the engine's clock: when it
-    is `due`, and when nobody waits for it any more. `wanted` becomes false where its session goes away."""
-
-    tenant: TenantKey
-    generation: int
-    sequence: int
-    begin: int
-    segment: Segment
-    due: float
-    too_late: float
-    wanted: bool = True
-
-    @property
-    def length(self) -> int:
-        return len(self.segment.samples)
-
-
 @dataclass(frozen=True, slots=True)
 class PieceOutcome:
     """What a piece of a pass came to: `heard` where it was the last one, neither where it was not."""
@@ -74,6 +58,11 @@ class Pass:
     @property
     def due(self) -> float:
         return min(job.due for job in self.jobs)
+
+    @property
+    def guess(self) -> bool:
+        """Nobody waits for any of it yet."""
+        return all(job.guess for job in self.jobs)
 
     def hopeless(self, now: float) -> bool:
         """Nobody waits for any of it."""
@@ -108,13 +97,15 @@ class Finals:
     """Jobs in, SecondPasses out by `say`; every job is answered once, save those that are forgotten.
 
     The engine's thread calls all of this; only `Pass.run` is any worker's. Among what waits, the earliest due goes
-    first: a batch that is under way, or a new one of that job and others of like length.
+    first: a batch that is under way, or a new one of that job and others of like length. Where nothing waits, guesses
+    are heard: segments that may be about to end.
     """
 
     def __init__(self, second: SecondRunner, statistics: Statistics, say: Callable[[TenantKey, SecondPass], None], *,
-                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1) -> None:
+                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1,
+                 load: Load | None = None) -> None:
         """`patience_s`: how long a session waits; `most_samples`: of a batch, padding included, unless it is one
-        segment; `most_running`: pieces that may run at once."""
+        segment; `most_running`: pieces that may run at once; `load` says whether there is time for guesses."""
         self._second = second
         self._statistics = statistics
         self._say = say
@@ -124,20 +115,24 @@ class Finals:
         self._most_running = most_running
         self._waiting: dict[Job, None] = {}
         self._passes: list[Pass] = []
+        self._guesses = Guesses(statistics, load or Load(most_running))
 
     @property
     def ready(self) -> bool:
         """Whether `begin` may have work."""
         running = sum(each.running for each in self._passes)
-        return running < self._most_running and (bool(self._waiting) or running < len(self._passes))
+        some = bool(self._waiting) or bool(self._guesses.waiting) or running < len(self._passes)
+        return running < self._most_running and some
 
     @property
     def waiting(self) -> int:
         """Segments that have not been answered."""
-        return len(self._waiting) + sum(len(each.jobs) for each in self._passes)
+        return len(self._waiting) + sum(not job.guess for each in self._passes for job in each.jobs)
 
     def keep(self, stream: Stream, samples: np.ndarray, keep_from: int | None) -> None:
         """A stream's next samples, as long as somebody may want them."""
+        if not stream.next_sequence:
+            self._guesses.drop(stream.tenant)
         if keep_from is None or (stream.audio is None and stream.next_sequence):
             stream.audio = None
             return
@@ -152,6 +147,21 @@ class Finals:
         stream.audio.append(samples)
         stream.audio.forget(keep_from)
 
+    def guess(self, stream: Stream, span: Span, rest: np.ndarray, now: float) -> None:
+        """The stream's segment may be about to end; `rest` is what of its span is still to come."""
+        audio = stream.audio
+        if audio is None or not audio.start <= span.begin < span.end or span.end > audio.end + len(rest):
+            return
+        if len(rest) and span.end != audio.end + len(rest):
+            return
+        samples = np.concatenate([audio.read(span.begin, min(span.end, audio.end)), rest])
+        self._guesses.add(Job(stream.tenant, stream.generation, -1, span.begin, Segment(samples, stream.hotwords),
+                              now + STRETCH * len(samples) / SAMPLE_RATE, float("inf"), guess=True))
+
+    def drop(self, tenant: TenantKey) -> None:
+        """A session's guess was wrong."""
+        self._guesses.drop(tenant)
+
     def add(self, stream: Stream, sequence: int, closed: Span, arrived: float,
             hotwords: HotwordList | None = None) -> None:
         """A segment was closed by the chunk `sequence` of the stream, which arrived at `arrived`."""
@@ -162,11 +172,17 @@ class Finals:
             return
         samples = stream.audio.read(*closed)
         due = arrived + STRETCH * len(samples) / SAMPLE_RATE
-        self._waiting[Job(stream.tenant, stream.generation, sequence, closed.begin, Segment(samples, hotwords), due,
-                          arrived + self._patience_s)] = None
+        job = Job(stream.tenant, stream.generation, sequence, closed.begin, Segment(samples, hotwords), due,
+                  arrived + self._patience_s)
+        guessed = self._guesses.adopt(job)
+        if guessed is None:
+            self._waiting[job] = None
+        elif guessed.heard is not None:
+            self._answer(guessed, guessed.heard)
 
     def forget(self, tenant: TenantKey) -> None:
         """Nobody wants anything of a session any more."""
+        self._guesses.drop(tenant)
         for job in [job for job in self._waiting if job.tenant == tenant]:
             del self._waiting[job]
         for each in self._passes:
@@ -179,13 +195,21 @@ class Finals:
         if not self.ready:
             return None
         idle = [each for each in self._passes if not each.running]
+        begun = sum(not each.guess for each in self._passes)
         first = min(self._waiting, key=lambda job: job.due, default=None)
-        chosen = min(idle, key=lambda each: each.due, default=None)
-        if first is not None and (chosen is None or (first.due < chosen.due and len(self._passes) < MOST_PASSES)):
-            chosen = Pass(self._second, self._batch(first))
-            self._passes.append(chosen)
+        chosen = min((each for each in idle if not each.guess), key=lambda each: each.due, default=None)
+        if first is not None and (chosen is None or (first.due < chosen.due and begun < MOST_PASSES)):
+            chosen = self._add_pass(self._batch(first, self._waiting))
+        elif chosen is None:
+            # One that is under way holds memory: it is finished before another is begun.
+            chosen = min(idle, key=lambda each: each.due, default=None)
+            chosen = chosen or self._add_pass(self._guesses.begin(self._batch))
         chosen.running = True
         return chosen
+
+    def _add_pass(self, jobs: list[Job]) -> Pass:
+        self._passes.append(Pass(self._second, jobs))
+        return self._passes[-1]
 
     def finish(self, done: Pass, outcome: PieceOutcome) -> None:
         """What a piece came to. A batch that failed is heard again in halves, down to the segment at fault."""
@@ -198,7 +222,10 @@ class Finals:
             self._passes.remove(done)
             self._most_samples = min(self._worth, self._most_samples + self._most_samples // 64)
             for job, heard in zip(done.jobs, outcome.heard, strict=True):
-                self._answer(job, heard)
+                if job.guess:
+                    job.heard = heard
+                else:
+                    self._answer(job, heard)
 
     def _problem(self, stream: Stream, closed: Span) -> str | None:
         if stream.audio is None or not stream.audio.start <= closed.begin < closed.end <= stream.audio.end:
@@ -207,13 +234,13 @@ class Finals:
             return "too many segments wait for the second pass"
         return None
 
-    def _batch(self, first: Job) -> list[Job]:
+    def _batch(self, first: Job, waiting: dict[Job, None]) -> list[Job]:
         """The job and others of like length, the earliest due first; they leave the queue. Whoever could hear some too
         is left a share."""
         batch, longest, total = [], 0, 0
         free = self._most_running - sum(each.running for each in self._passes)
-        most = min(self._second.max_batch, -(-len(self._waiting) // free))
-        for job in sorted(self._waiting, key=lambda job: job.due):
+        most = min(self._second.max_batch, -(-len(waiting) // free))
+        for job in sorted(waiting, key=lambda job: job.due):
             length = max(longest, job.length)
             padded = length * (len(batch) + 1)
             fits = padded <= self._most_samples and total + job.length >= (1 - PADDING) * padded
@@ -223,7 +250,7 @@ class Finals:
             if len(batch) >= most:
                 break
         for job in batch:
-            del self._waiting[job]
+            del waiting[job]
         return batch
 
     def _drop_late(self, now: float) -> None:
@@ -239,14 +266,19 @@ class Finals:
             self._say(job.tenant, SecondPass(job.generation, job.sequence, error="the second pass came too late"))
 
     def _salvage(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            if job.guess:
+                self._guesses.fail(job)
+        closed = [job for job in jobs if not job.guess]
+        if len(jobs) == 1 and closed:
+            self._answer(closed[0], Heard(error="the second pass failed on this segment"))
         if len(jobs) == 1:
-            self._answer(jobs[0], Heard(error="the second pass failed on this segment"))
             return
         # A device short of memory has enough for fewer; whether it has more again the passes to come will tell.
         longest = max(job.length for job in jobs)
         self._most_samples = min(self._most_samples, max(longest * len(jobs) // 2, SAMPLE_RATE))
-        middle = len(jobs) // 2
-        self._passes += [Pass(self._second, half) for half in (jobs[:middle], jobs[middle:])]
+        middle = -(-len(closed) // 2)
+        self._passes += [Pass(self._second, half) for half in (closed[:middle], closed[middle:]) if half]
 
     def _answer(self, job: Job, heard: Heard) -> None:
         if not job.wanted:

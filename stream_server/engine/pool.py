@@ -12,7 +12,7 @@ from functools import partial
 from stream_server.engine.client import EngineClient
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import EngineError, Overloaded
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed, Spoken
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,12 @@ class EnginePool:
         if place.away:
             raise EngineError("the session's engine is away")
         place.client.submit(session, chunk)
+
+    def guess(self, session: str, guess: Guess) -> None:
+        """Says that a segment may be about to end. Nothing comes back."""
+        place = self._places.get(session)
+        if place is not None and not place.away:
+            place.client.guess(session, guess)
 
     def abort(self, session: str, generation: int) -> None:
         """Says that a stream's text is no longer wanted. Nothing comes back; a result on its way still may."""

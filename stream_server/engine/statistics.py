@@ -44,6 +44,9 @@ class Statistics:
     second_passes_failed: int = 0
     second_passes_late: int = 0
     second_passes_refused: int = 0
+    guesses_begun: int = 0
+    guesses_used: int = 0
+    guesses_dropped: int = 0
     finals_written: int = 0
     finals_not_written: int = 0
     writing_seconds: float = 0.0

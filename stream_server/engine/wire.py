@@ -15,7 +15,7 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane
 from stream_server.speech.hotwords import HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass, Span
 from stream_server.speech.scribe import Scribed, Spoken
 
 ModelKind = Literal["demo", "random", "directory", "hub"]
@@ -76,6 +76,15 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     hotwords: HotwordList | None = None
     keep_from: int | None = None
     closed: Span | None = None
+
+
+class Expect(msgspec.Struct, frozen=True, tag=True):
+    """Door: a segment may be about to end, so that its second pass may begin; in the second frame what of `span` no
+    Step has had, int16 little-endian. Without a span, it goes on. Not answered."""
+
+    session: str
+    generation: int
+    span: Span | None = None
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -149,7 +158,7 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
     statistics: dict[str, float]
 
 
-DoorMessage = Hello | Admit | Release | Step | Abort | Write | Ping
+DoorMessage = Hello | Admit | Release | Step | Expect | Abort | Write | Ping
 EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | HeardAgain | Wrote | Beat
 
 
@@ -174,10 +183,17 @@ def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes]:
     return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").tobytes()]
 
 
+def pack_guess(session: str, guess: Guess) -> list[bytes]:
+    """The two frames of a guess."""
+    expect = Expect(session, guess.generation, guess.span)
+    return [_encoder.encode(expect), np.ascontiguousarray(guess.samples, dtype="<i2").tobytes()]
+
+
 def unpack_from_door(frames: Sequence[bytes]) -> tuple[DoorMessage, bytes]:
-    """A door's message and the audio that belongs to it, empty for all but Step. Raises Malformed."""
+    """A door's message and the audio that belongs to it, empty for all but Step and Expect. Raises
+    Malformed."""
     message = _decode(_from_door, frames)
-    if len(frames) != (2 if isinstance(message, Step) else 1):
+    if len(frames) != (2 if isinstance(message, Step | Expect) else 1):
         raise Malformed(f"{type(message).__name__} in {len(frames)} frames")
     return message, frames[1] if len(frames) == 2 else b""
 

@@ -16,6 +16,11 @@ log = logging.getLogger(__name__)
 MOST_TEXTS = 4
 """Texts of a batch: a worker is away from live work for so long as they take."""
 
+MOST_CHARACTERS = 120
+"""Of a batch, unless it is one text: half a minute of speech. A text is read piece after piece, and its numbers are
+written one after the other, so that long ones gain nothing by company; an engine whose only worker is its loop, as on a
+GPU, would leave every chunk waiting for all of them."""
+
 
 @dataclass(slots=True, eq=False)
 class Text:
@@ -94,7 +99,12 @@ class Writing:
         """The next batch, the oldest first; None where nothing waits, or one is under way."""
         if not self.ready:
             return None
-        batch = [self._waiting.pop(tenant) for tenant in list(self._waiting)[:MOST_TEXTS]]
+        batch, characters = [], 0
+        for tenant, text in list(self._waiting.items())[:MOST_TEXTS]:
+            characters += len(text.spoken.text)
+            if batch and characters > MOST_CHARACTERS:
+                break
+            batch.append(self._waiting.pop(tenant))
         self._running = Texts(self._scribe, batch)
         return self._running
 

@@ -144,10 +144,12 @@ class OfflineParaformer(nn.Module):
         return self.decoder.decoders[0].self_attn.fsmn_block.weight
 
     def quantise(self) -> None:
-        """The matrices of encoder and decoders in int8, on a CPU: see `quantised`. CIF, onsets and the hotwords' LSTM
-        stay exact. Raises ModelError where sizes are not such as the kernels compute."""
+        """The matrices of encoder, decoders and the onsets' LSTM in int8, on a CPU: see `quantised`. CIF and the
+        hotwords' LSTM stay exact. Raises ModelError where sizes are not such as the kernels compute."""
         self.encoder = quantise_encoder(self.encoder, self.architecture.base)
         quantise_products(self.decoder)
+        if self.architecture.onsets:
+            self.predictor.quantise()
         if self.architecture.bias:
             quantise_products(self.seaco_decoder)
             self.hotword_output_layer = Int8Product(self.hotword_output_layer)

@@ -20,6 +20,7 @@ from stream_server.models.architecture import Architecture
 from stream_server.models.cif import Predictor
 from stream_server.models.offline_architecture import ONSETS_PER_FRAME, OnsetSizes
 from stream_server.models.pieces import Pieces
+from stream_server.models.quantised import Int8Lstm
 
 STEP_MS = 60 // ONSETS_PER_FRAME
 
@@ -48,6 +49,18 @@ class OnsetPredictor(Predictor):
         self.upsample_cnn = nn.ConvTranspose1d(size, size, ONSETS_PER_FRAME, ONSETS_PER_FRAME)
         self.blstm = nn.LSTM(size, size, batch_first=True, bidirectional=True)
         self.cif_output2 = nn.Linear(2 * size, 1)
+        self._int8: dict[str, Int8Lstm] = {}
+
+    def quantise(self) -> None:
+        """The LSTM's matrices in int8, on a CPU: see `quantised`."""
+        for direction in ("", "_reverse"):
+            inputs, hidden, *biases = (parameter.detach() for parameter in self._parameters_of(direction))
+            self._int8[direction] = Int8Lstm(inputs, hidden, sum(biases))
+        del self.blstm
+
+    def _parameters_of(self, direction: str) -> list[Tensor]:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return [getattr(self.blstm, name + direction) for name in names]
 
     def onsets(self, encoded: Tensor, frames: Tensor) -> Pieces[Tensor]:
         """Weights [B, 3 T], 0 past a row's end, of the encoder's output [B, T, D]; `frames` [B], at least 1 each."""
@@ -65,10 +78,16 @@ class OnsetPredictor(Predictor):
 
     def _one_way(self, steps: Tensor, direction: str) -> Pieces[Tensor]:
         """One direction of the LSTM over [B, 3 T, D], some steps at a time."""
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        parameters = [getattr(self.blstm, name + direction) for name in names]
-        hidden = cell = steps.new_zeros(1, len(steps), self.blstm.hidden_size)
         heard = []
+        if self._int8:
+            lstm = self._int8[direction]
+            hidden, cell = steps.new_zeros(2, len(steps), lstm.size).unbind()
+            for part in steps.split(_LSTM_STEPS, 1):
+                heard.append(lstm(part, hidden, cell))
+                yield
+            return torch.cat(heard, 1)
+        parameters = self._parameters_of(direction)
+        hidden = cell = steps.new_zeros(1, len(steps), self.blstm.hidden_size)
         for part in steps.split(_LSTM_STEPS, 1):
             out, hidden, cell = torch.lstm(part, (hidden, cell), parameters, True, 1, 0.0, False, False, True)
             heard.append(out)

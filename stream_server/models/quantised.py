@@ -36,7 +36,17 @@ class Int8Linear:
     """
 
     def __init__(self, linear: nn.Linear) -> None:
-        weight = linear.weight.detach().float()
+        self._quantise(linear.weight.detach(), None if linear.bias is None else linear.bias.detach())
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None) -> Int8Linear:
+        """From a matrix [outputs, inputs] that is in no layer."""
+        linear = cls.__new__(cls)
+        linear._quantise(weight, bias)
+        return linear
+
+    def _quantise(self, weight: Tensor, bias: Tensor | None) -> None:
+        weight = weight.float()
         outputs, inputs = weight.shape
         if inputs % 8 or inputs > 2048:
             raise ModelError(f"a matrix has {inputs} inputs; needed a multiple of 8 up to 2048 for dtype int8")
@@ -45,7 +55,7 @@ class Int8Linear:
         integers[:outputs] = (weight / steps[:, None]).round_().to(torch.int8)
         self.panels = integers.view(-1, COLUMNS, inputs // 2, 2).transpose(1, 2).contiguous()
         self.steps = _padded(steps)
-        self.bias = None if linear.bias is None else _padded(linear.bias.detach().float())
+        self.bias = None if bias is None else _padded(bias.float())
         bias = None if self.bias is None else self.bias.data_ptr()
         self.there = library.Linear(self.panels.data_ptr(), self.steps.data_ptr(), bias, inputs, outputs)
 
@@ -128,6 +138,24 @@ class Int8Encoder(Encoder):
             x = y
             yield
         return self.after_norm(y) * inside[..., None]
+
+
+class Int8Lstm:
+    """One direction of an `nn.LSTM` of a layer; its cell state is fp32."""
+
+    def __init__(self, inputs: Tensor, hidden: Tensor, bias: Tensor) -> None:
+        """Weights [4 D, inputs] and [4 D, D], in PyTorch's order of gates, and the sum of both biases [4 D]."""
+        self._inputs, self._hidden = Int8Linear.of(inputs, bias), Int8Linear.of(hidden, None)
+        self.size = hidden.shape[1]
+        self._there = library.Lstm(self._inputs.there, self._hidden.there, self.size)
+
+    def __call__(self, steps: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+        """[B, T, inputs] to [B, T, D]; `hidden` and `cell` [B, D] become those of the last step."""
+        steps = steps.contiguous()
+        out = steps.new_empty(*steps.shape[:2], self.size)
+        kernels().stream_lstm(byref(self._there), steps.data_ptr(), *steps.shape[:2], hidden.data_ptr(),
+                              cell.data_ptr(), out.data_ptr())
+        return out
 
 
 class Int8Decoder(nn.Module):

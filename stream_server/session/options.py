@@ -57,6 +57,11 @@ class Options:
     def look_ahead_samples(self) -> int:
         return self.window.look_ahead * FRAME_SAMPLES
 
+    @property
+    def guesses(self) -> bool:
+        """Whether segments have second passes and end in silence, so that one may begin before its end is known."""
+        return self.second_pass and self.vad != "none"
+
     def capacity(self, limits: SessionLimits) -> int:
         """Samples at 16 kHz that a session has to be able to keep, however it is used.
 

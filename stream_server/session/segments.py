@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from stream_server.session.closing import Closing, ClosingQueue
+from stream_server.session.guessing import MARGIN, next_guess, no_guess_before
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
@@ -21,17 +22,13 @@ from stream_server.session.options import Options
 from stream_server.session.underway import InFlight, OpenSegment, OpenStream
 from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentStarted
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass, Span
 from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.transcript import Piece, Transcript
 from stream_server.units import FRAME_SAMPLES, ms_to_samples, samples_to_ms
 
 MOST_LOSSES = 3
 """Engines that one chunk may take down with it before it is held to be the cause, and dropped."""
-
-MARGIN = ms_to_samples(300)
-"""Audio before the first and behind the last speech of a segment that the second pass hears too. More is silence that
-costs time; FunASR's second pass has 200 ms and 100 ms."""
 
 OVERLAP = ms_to_samples(1_200)
 """Audio before a cut without a pause that the second pass hears again, to know the word under the cut."""
@@ -86,14 +83,15 @@ class Segments:
 
     @property
     def nothing_until(self) -> int:
-        """Nothing follows from more audio before all samples below this are here: no decision is taken, and no hop
-        of the open stream is complete."""
+        """Nothing follows from more audio before all samples below this are here: no decision, guess or whole hop."""
         intake = self.intake
         if intake.decisions:
             return 0
         until, stream = intake.gate.undecided_until, self._stream
         if stream is None:
             return until
+        if self.options.guesses:
+            until = min(until, no_guess_before(stream, intake))
         hop = self.options.window.hop_samples
         return min(until, intake.gate.position + hop - (intake.gate.position - stream.next) % hop)
 
@@ -133,6 +131,14 @@ class Segments:
         stream.sequence += 1
         stream.next = end
         return chunk
+
+    def take_guess(self) -> Guess | None:
+        """What the second pass may begin with, before it is known whether the segment ends here."""
+        stream = self._stream
+        if stream is None or self._engine_away or self.intake.decisions:
+            return None
+        begin = max(self._heard_from() - stream.start, 0)
+        return next_guess(stream, self.intake, begin, self.options.window.hop_samples)
 
     def receive_hypothesis(self, hypothesis: Hypothesis) -> None:
         """The answer to the chunk in flight; any other is counted and dropped."""

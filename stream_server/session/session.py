@@ -20,7 +20,7 @@ from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.vad import Vad
 from stream_server.units import SAMPLE_RATE
@@ -53,6 +53,8 @@ class Session:
         """Its connection is lost and it waits for another: its client's silence does not end it."""
         self.writes = False
         """Whether finals are written as people read them, so that `take_text` may have one."""
+        self.guesses = False
+        """Whether segments have second passes and end in silence, so that `take_guess` may have one."""
         self._held: list[bytes] = []
         self._may_hold = 0
         self._messages: list[ServerMessage] = []
@@ -71,6 +73,7 @@ class Session:
         state = states.after(self.state, Event.START)
         options = choose_options(start, self._defaults, self._windows, self._detectors.kinds, *self._finishing)
         self.writes = options.punctuation or options.itn
+        self.guesses = options.guesses
         vad = self._detectors.open(options.vad, options.vad_aggressiveness)
         self.judged_later = vad.net is not None
         intake = Intake(options, options.capacity(self._limits), vad)
@@ -224,6 +227,12 @@ class Session:
         if self._segments is None or self.state is State.ENDED:
             return None
         return self._segments.take_chunk()
+
+    def take_guess(self) -> Guess | None:
+        """What the second pass may begin with, where `guesses`; to be given to the engine after the chunk."""
+        if self._segments is None or self.state is not State.OPEN:
+            return None
+        return self._segments.take_guess()
 
     def take_text(self) -> tuple[int, Spoken] | None:
         """A segment and its final to be written by the engine, where `writes`; None while one is under way."""

@@ -35,7 +35,7 @@ class OpenStream:
     `next`: where the next chunk begins; `reached`: up to where hypotheses have come; `kept_from`: the start of the
     audio that a replay would need, always a whole number of hops from `start`; `given`: when the last piece of the
     transcript fired; `decided`: pieces that fired until then are in the text of before, and passed over; `hotwords`:
-    the list that the engine has.
+    the list that the engine has; `guessed`: where the second pass that has been begun on a guess ends.
     """
 
     generation: int
@@ -48,6 +48,7 @@ class OpenStream:
     hotwords: HotwordList = EMPTY
     sequence: int = 0
     losses: int = 0
+    guessed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

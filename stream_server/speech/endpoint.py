@@ -143,6 +143,19 @@ class Gate:
         ends = (position + max(rule.silence - unvoiced, rule.length - length, 0) for rule in self._rules)
         return min(self._split_at, *ends)
 
+    @property
+    def pausing_since(self) -> int | None:
+        """Where speech was last heard, if nobody speaks now and the segment is still open: its last speech, if it ends
+        in this silence. None while someone speaks."""
+        if self.state is not _STOPPING:
+            return None
+        return self.speech_end
+
+    @property
+    def speech_end(self) -> int:
+        """Where the open segment's speech ends, as far as it was heard."""
+        return max(self._last_speech - self._manner.end_delay, self._segment_start)
+
     def take_decisions(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
         return decisions
@@ -233,7 +246,6 @@ class Gate:
         return max(samples // self._options.hop, 1) * self._options.hop
 
     def _end(self, reason: str) -> None:
-        last_speech = max(self._last_speech - self._manner.end_delay, self._segment_start)
-        self._decisions.append(SegmentEnded(self.position, last_speech, reason))
+        self._decisions.append(SegmentEnded(self.position, self.speech_end, reason))
         self.state = _QUIET
         self._floor = self.position

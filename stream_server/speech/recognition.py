@@ -48,6 +48,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """The segment of the stream `generation` may be about to end: a second pass over `span`, begun now, is there sooner
+    if it does. `samples`, int16 at 16 kHz, is what of the span no chunk has had yet, a hop at most. Without a span, the
+    guess before was wrong. A guess is not answered; the chunk that closes the segment says the span again."""
+
+    generation: int
+    span: Span | None
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What one chunk added to its stream.
 

@@ -7,7 +7,7 @@ import numpy as np
 from stream_server.audio.windows import Window
 from stream_server.engine.engine import Engine
 from stream_server.engine.wire import Admit, EngineMessage, Recognised, Release, Step, Write, Wrote
-from stream_server.engine.writing import MOST_TEXTS
+from stream_server.engine.writing import MOST_CHARACTERS, MOST_TEXTS
 from stream_server.speech.scribe import Scribe, Spoken
 from tests.support.scripted_punctuator import POISON, ScriptedPunctuator
 from tests.support.scripted_runner import ScriptedRunner
@@ -55,6 +55,17 @@ def test_a_batch_is_bounded_and_the_oldest_come_first() -> None:
         made.receive(DOOR, Write(name, 0, spoken("一")), 0.0)
     assert [message.session for message in all_said(made)] == list(names)
     assert punctuator.batches == [MOST_TEXTS, 2]
+
+
+def test_long_texts_are_written_by_themselves_and_live_work_goes_between() -> None:
+    punctuator = ScriptedPunctuator()
+    made = engine("abcde", Scribe(punctuator))
+    for name, length in (("a", 90), ("b", 40), ("c", MOST_CHARACTERS + 1), ("d", 60)):
+        made.receive(DOOR, Write(name, 0, spoken("一" * length)), 0.0)
+    made.step(0.0)
+    made.receive(DOOR, Step("e", 0, 0, WINDOW), 0.0, np.zeros(WINDOW.hop_samples, np.int16).tobytes())
+    assert [message.session for message in all_said(made)] == ["a", "e", "b", "c", "d"]
+    assert punctuator.batches == [1, 1, 1, 1]
 
 
 def test_live_work_goes_first() -> None:

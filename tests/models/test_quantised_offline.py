@@ -13,6 +13,7 @@ from stream_server.models.offline import OfflineParaformer, segments_of
 from stream_server.models.offline_architecture import SEACO_LARGE, OfflineArchitecture
 from stream_server.models.offline_checkpoint import random_offline_model
 from stream_server.models.pieces import finished
+from stream_server.models.quantised import Int8Lstm
 from tests.models.conftest import SMALL
 from tests.models.test_quantised import can_int8
 from tests.support.recordings import sample
@@ -56,6 +57,70 @@ def test_the_encoder_is_near_and_a_row_is_the_same_to_the_bit_beside_any_neighbo
         assert torch.equal(together.encoded[row, :frames], alone.encoded[0])
         assert not together.encoded[row, frames:].any()
     assert torch.equal(int8.hear(segments_of(segments[::-1])).encoded[-1], together.encoded[0])
+
+
+@torch.inference_mode()
+def test_long_segments_whose_attention_is_packed_are_near_and_their_own_too(
+        exact: OfflineParaformer, int8: OfflineParaformer) -> None:
+    speech = sample("meeting")
+    segments = [speech[: round(16_000 * seconds)] for seconds in (1.85, 1.95, 6.3, 8.0)]
+    together, wanted = int8.hear(segments_of(segments)), exact.hear(segments_of(segments))
+    assert 0 < far(together.encoded, wanted.encoded) < 0.02
+    for row, samples in enumerate(segments):
+        alone = int8.hear(segments_of([samples]))
+        frames = alone.encoded.shape[1]
+        assert torch.equal(together.encoded[row, :frames], alone.encoded[0])
+        assert (together.onsets[row, : 3 * frames] - alone.onsets[0]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("heads", [4, 8, 2])
+def test_packed_attention_is_attention(heads: int) -> None:
+    """One layer, of whose matrices nothing is rounded: queries, keys and values, and nothing behind them."""
+    base = dataclasses.replace(SMALL, encoder_heads=heads, encoder_layers=2)
+    exact = random_offline_model(OfflineArchitecture(base, None, None)).network
+    int8 = copy.deepcopy(exact)
+    int8.quantise()
+    for frames in (31, 32, 33, 47, 100):
+        features = torch.randn(2, frames, SMALL.features, generator=torch.Generator().manual_seed(frames))
+        inside = torch.arange(frames) < torch.tensor([[frames], [frames - 1]])
+        with torch.inference_mode():
+            found, wanted = (finished(each.encoder.whole(features, inside, torch.float32)) for each in (int8, exact))
+        assert far(found[inside], wanted[inside]) < 0.01
+
+
+@torch.inference_mode()
+def test_the_onsets_are_near_and_the_rows_own(
+        exact: OfflineParaformer, int8: OfflineParaformer) -> None:
+    frames = torch.tensor([80, 3, 41])
+    encoded = torch.randn(3, 80, 512, generator=torch.Generator().manual_seed(0))
+    encoded *= (torch.arange(80) < frames[:, None])[..., None]
+    together, wanted = (finished(each.predictor.onsets(encoded, frames)) for each in (int8, exact))
+    assert 0 < far(together, wanted) < 0.01
+    for row, count in enumerate(frames.tolist()):
+        alone = finished(int8.predictor.onsets(encoded[row : row + 1, :count], frames[row : row + 1]))
+        # What is around the LSTM is fp32, which other shapes round otherwise.
+        assert (together[row, : 3 * count] - alone[0]).abs().max() < 1e-5 and not together[row, 3 * count :].any()
+
+
+@torch.inference_mode()
+def test_the_lstm_computes_its_gates_as_torch_does() -> None:
+    """Weights and inputs that rounding changes little, and states large and small; what is no number stays its row's.
+    """
+    torch.manual_seed(5)
+    lstm = torch.nn.LSTM(16, 16, batch_first=True)
+    ours = Int8Lstm(lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)
+    for size in (0.01, 1.0, 60.0):
+        steps = size * torch.randn(3, 25, 16)
+        hidden, cell = torch.zeros(2, 3, 16).unbind()
+        found = torch.cat([ours(part, hidden, cell) for part in steps.split([10, 15], 1)], 1)
+        wanted, (last, state) = lstm(steps)
+        assert far(found, wanted) < 0.03 and far(hidden, last[0]) < 0.03 and far(cell, state[0]) < 0.03
+        alone = ours(steps[1:2], *torch.zeros(2, 1, 16).unbind())
+        assert torch.equal(found[1:2], alone), "a row is the same to the bit beside any neighbours"
+    steps[1, 3, 0] = float("nan")
+    hidden, cell = torch.zeros(2, 3, 16).unbind()
+    again = ours(steps, hidden, cell)
+    assert again[1, 3:].isnan().all() and torch.equal(again[[0, 2]], found[[0, 2]])
 
 
 @torch.inference_mode()

@@ -27,8 +27,8 @@ from tests.support.scripted_engine import ScriptedEngine
 class Conversation:
     """Each thing said is followed by as many steps of the engine as there is work, unless `engine_waits`.
 
-    With a `second_model`, second passes come as soon as they can, unless `seconds_wait`. A detector that needs its net
-    is judged before, unless `jury_waits`.
+    With a `second_model`, second passes come as soon as they can, unless `seconds_wait`, and the engine is told
+    `guesses`. A detector that needs its net is judged before, unless `jury_waits`.
     """
 
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
@@ -44,6 +44,7 @@ class Conversation:
         self.engine_waits = False
         self.jury_waits = False
         self.seconds_wait = False
+        self.guesses = True
         self.scribe_waits = False
         self.now = 0.0
         self.session.receive_start(Start(**start))
@@ -104,6 +105,8 @@ class Conversation:
         self.messages += self.session.take_messages()
 
     def _work(self) -> None:
+        if not self.engine_waits:
+            self._guess()
         while not self.engine_waits and (self._step() or self._hear_again() or self._write()):
             pass
 
@@ -112,8 +115,14 @@ class Conversation:
         if chunk is None:
             return False
         assert self.session.take_chunk() is None, "one chunk in flight"
-        self.session.receive_hypothesis(self.engine.answer(chunk))
+        hypothesis = self.engine.answer(chunk)
+        self._guess()
+        self.session.receive_hypothesis(hypothesis)
         return True
+
+    def _guess(self) -> None:
+        if self.guesses and self.session.guesses and (guess := self.session.take_guess()) is not None:
+            self.engine.guess(guess)
 
     def _hear_again(self) -> bool:
         if self.seconds_wait or not self.engine.second_passes:

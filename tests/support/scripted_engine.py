@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.speech.recognition import Chunk, Hypothesis, SecondPass, Span
+from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass, Span
 from stream_server.units import FRAME_SAMPLES
 from tests.support.audio import markers
 
@@ -104,6 +104,15 @@ class ScriptedEngine:
         frames = [index // FRAME_SAMPLES for index, _ in settled + given]
         return Hypothesis(chunk.generation, chunk.sequence, pieces, frames, chunk.last, None, [90] * len(pieces),
                           len(given) - certain, unspelt)
+
+    def guess(self, guess: Guess) -> None:
+        """A guess is of the stream that is there, and brings what of its span is not."""
+        stream = self.streams.get(guess.generation)
+        if stream is not None and guess.span is not None:
+            assert len(guess.samples) <= stream.window.hop_samples
+            assert stream.kept_from <= guess.span.begin < guess.span.end
+            assert guess.span.end == len(stream.audio) + len(guess.samples) or len(guess.samples) == 0
+            assert guess.span.end <= len(stream.audio) + len(guess.samples)
 
     def forget_everything(self) -> None:
         """The engine died, and another took its place."""

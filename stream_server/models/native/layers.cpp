@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "attention.h"
+#include "lstm.h"
 #include "products.h"
+#include "whole.h"
 
 struct EncoderLayer {
     Norm norm1;
@@ -43,7 +45,7 @@ static KeysValues past_of(const Past& past, int64_t row, int64_t size) {
 extern "C" {
 
 // To be raised with every change of a function's arguments: library.py has it too.
-int64_t stream_version() { return 1; }
+int64_t stream_version() { return 2; }
 
 // Of a structure, for those who declare it in another language.
 int64_t stream_size_of(const char* name) {
@@ -51,7 +53,8 @@ int64_t stream_size_of(const char* name) {
                                                     {"Linear", sizeof(Linear)},
                                                     {"EncoderLayer", sizeof(EncoderLayer)},
                                                     {"DecoderLayer", sizeof(DecoderLayer)},
-                                                    {"Past", sizeof(Past)}};
+                                                    {"Past", sizeof(Past)},
+                                                    {"Lstm", sizeof(Lstm)}};
     for (const auto& [known, size] : sizes)
         if (!std::strcmp(known, name)) return size;
     return 0;
@@ -91,8 +94,14 @@ void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past*
     for (int64_t row = 0; row < batch; row++) {
         const int64_t first = row * frames, there = inside[row];
         const float* window = keys_values + first * 2 * size;
-        attend(queries.data() + first * size, frames, size, past_of(*past, row, size), {window, there, 2 * size},
-               layer->heads, size, attended.data() + first * size);
+        const KeysValues before = past_of(*past, row, size), present = {window, there, 2 * size};
+        // By what the row itself has: its result is its own beside any neighbours.
+        if (!before.count && there >= WHOLE_FROM)
+            attend_whole(queries.data() + first * size, frames, size, present, layer->heads, size,
+                         attended.data() + first * size);
+        else
+            attend(queries.data() + first * size, frames, size, before, present, layer->heads, size,
+                   attended.data() + first * size);
         float* place = y + first * size;
         for (int64_t i = 0; i < there; i++)
             for (int64_t d = 0; d < size; d++) place[i * size + d] += window[i * 2 * size + size + d];
@@ -105,6 +114,26 @@ void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past*
     multiply(numbers, layer->w_1, Then::put_relu, hidden.data());
     quantise(hidden.data(), count, layer->w_1.outputs, numbers);
     multiply(numbers, layer->w_2, Then::add, y);
+}
+
+// Steps of an LSTM: `x` [batch, steps, inputs] to `out` [batch, steps, size]; `hidden` and `cell` [batch, size] are those
+// before the first step, and become those of the last.
+void stream_lstm(const Lstm* lstm, const float* x, int64_t batch, int64_t steps, float* hidden, float* cell,
+                 float* out) {
+    static thread_local Quantised numbers;
+    static thread_local std::vector<float> gates;
+    const int64_t size = lstm->size;
+    gates.resize(batch * steps * 4 * size);
+    quantise(x, batch * steps, lstm->inputs.inputs, numbers);
+    multiply(numbers, lstm->inputs, Then::put, gates.data());
+    for (int64_t step = 0; step < steps; step++) {
+        quantise(hidden, batch, size, numbers);
+        multiply(numbers, lstm->hidden, 0, 4 * size, Then::add, gates.data() + step * 4 * size, steps * 4 * size);
+        for (int64_t row = 0; row < batch; row++) {
+            pass_gates(gates.data() + (row * steps + step) * 4 * size, size, cell + row * size, hidden + row * size);
+            std::memcpy(out + (row * steps + step) * size, hidden + row * size, size * sizeof(float));
+        }
+    }
 }
 
 // y [count, outputs of w_2]: the decoder's feed-forward, without a residual.

@@ -33,7 +33,11 @@ class Past(Structure):
     _fields_ = [("frames", c_void_p), ("slot_apart", c_int64), ("slots", c_void_p), ("counts", c_void_p)]
 
 
-_VERSION = 1
+class Lstm(Structure):
+    _fields_ = [("inputs", Linear), ("hidden", Linear), ("size", c_int64)]
+
+
+_VERSION = 2
 """Of the functions' arguments: a library from another time is not to be called."""
 
 _SIGNATURES = {
@@ -43,13 +47,14 @@ _SIGNATURES = {
     "stream_linear": (POINTER(Norm), POINTER(Linear), c_void_p, c_int64, c_void_p),
     "stream_encoder_layer": (POINTER(EncoderLayer), c_void_p, POINTER(Past), c_void_p, c_int64, c_int64, c_void_p,
                              c_void_p),
+    "stream_lstm": (POINTER(Lstm), c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p),
     "stream_decoder_feed_forward": (POINTER(Norm), POINTER(Linear), POINTER(Norm), POINTER(Linear), c_void_p, c_int64,
                                     c_void_p),
     "stream_decoder_layer": (POINTER(DecoderLayer), c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Past), c_void_p,
                              c_int64, c_int64, c_void_p, c_void_p),
 }
 _RESULTS = {"stream_version": c_int64, "stream_size_of": c_int64, "stream_kernels_run_here": c_bool}
-_STRUCTURES = {structure.__name__: structure for structure in (Norm, Linear, EncoderLayer, DecoderLayer, Past)}
+_STRUCTURES = {structure.__name__: structure for structure in (Norm, Linear, EncoderLayer, DecoderLayer, Past, Lstm)}
 
 _REMEDY = ("install a C++ compiler (Debian and Ubuntu: apt install g++), then ./run_stream.sh or pip install -e . once "
            "more")

@@ -1,0 +1,44 @@
+"""When a segment may be about to end, so that its second pass can begin before that is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream_server.session.intake import Intake
+from stream_server.session.underway import OpenStream
+from stream_server.speech.recognition import Guess, Span
+from stream_server.units import ms_to_samples
+
+MARGIN = ms_to_samples(300)
+"""Audio before the first and behind the last speech of a segment that the second pass hears too. More is silence that
+costs time; FunASR's second pass has 200 ms and 100 ms. Once so much silence has come, all that it hears is there."""
+
+_NOTHING = np.zeros(0, np.int16)
+
+
+def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Guess | None:
+    """What is to be said of the open segment, whose second pass hears from the stream's sample `begin` on; None where
+    nothing is new. It would hear to the sample what it hears if the segment ends in this silence."""
+    spoken_until = intake.gate.pausing_since
+    if spoken_until is None:
+        if stream.guessed is None:
+            return None
+        stream.guessed = None
+        return Guess(stream.generation, None, _NOTHING)
+    end = spoken_until + MARGIN
+    if end > intake.gate.position or end == stream.guessed:
+        return None
+    # The engine is to have the rest of the span: where chunks wait it has enough to do.
+    if stream.sequence == 0 or end - stream.next > hop or end - stream.start <= begin:
+        return None
+    stream.guessed = end
+    rest = intake.ring.read(stream.next, end) if end > stream.next else _NOTHING
+    return Guess(stream.generation, Span(begin, end - stream.start), rest)
+
+
+def no_guess_before(stream: OpenStream, intake: Intake) -> float:
+    """`next_guess` has nothing new before this sample was heard, but that a guess was wrong, for which there is time."""
+    end = intake.gate.speech_end + MARGIN
+    return math.inf if end == stream.guessed else end
