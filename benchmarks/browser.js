@@ -49,6 +49,6 @@
     let text = "";
     for (let begin = 0; begin < whole.length; begin += 32768)
       text += String.fromCharCode(...whole.subarray(begin, begin + 32768));
-    return {sound: btoa(text), block: blocks[0].length, stamps, changes, ready: record.ready, finals};
+    return {sound: btoa(text), stamps, changes, ready: record.ready, finals};
   };
 })();

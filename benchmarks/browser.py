@@ -45,6 +45,8 @@ LEAD_S = 4.0
 PAUSE_S = 1.0
 PARTS = ("page", "network", "cost", "rooms")
 WINDOW_S = 10.0
+BLOCK = 960
+"""Samples in a message of the page's worklet."""
 
 RECORD = (Path(__file__).parent / "browser.js").read_text("utf-8")
 
@@ -59,14 +61,13 @@ class Track:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the page showed. `sound` is what the worklet heard, `stamps` when each of its blocks of `block` samples was
+    """What the page showed. `sound` is what the worklet heard, `stamps` when each of its blocks of BLOCK samples was
     complete; `changes` are [ms of the change, partial]; times are the page's performance.now().
 
     `ready`: the server's message; `finals`: its finals; `text`: of the page's final lines.
     """
 
     sound: np.ndarray
-    block: int
     stamps: np.ndarray
     changes: list[tuple[float, dict]]
     ready: dict
@@ -105,15 +106,15 @@ def measure_page(server: Server, utterances: int, folder: Path) -> dict[str, flo
     # Playwright's loop has ended: this one is ours.
     by_socket = "".join(final.text for final in asyncio.run(_finals(server, track.samples)))
     same = [token for final in asyncio.run(_finals(server, seen.sound)) for token in final.tokens]
-    delays, spread = _delays(seen, same)
+    found, spread = delays(seen, same)
     return {
         "page_cer": _rate(track.text, seen.text),
         "websocket_cer": _rate(track.text, by_socket),
         "utterances": utterances,
-        "partial_p50_ms": round(float(np.percentile(delays, 50))),
-        "partial_p95_ms": round(float(np.percentile(delays, 95))),
-        "partial_max_ms": round(float(max(delays))),
-        "partials": len(delays),
+        "partial_p50_ms": round(float(np.percentile(found, 50))),
+        "partial_p95_ms": round(float(np.percentile(found, 95))),
+        "partial_max_ms": round(float(max(found))),
+        "partials": len(found),
         "shift_spread_ms": round(spread, 1),
     }
 
@@ -159,7 +160,7 @@ def _watch(server: Server, track: Track, folder: Path) -> Seen:
         record = page.evaluate("() => window.record.take()")
         text = "".join(page.locator("#segments li.final p").all_inner_texts())
     sound = np.frombuffer(base64.b64decode(record["sound"]), "<i2")
-    return Seen(sound, record["block"], np.array(record["stamps"]), [tuple(each) for each in record["changes"]],
+    return Seen(sound, np.array(record["stamps"]), [tuple(each) for each in record["changes"]],
                 record["ready"], record["finals"], text)
 
 
@@ -188,7 +189,7 @@ async def _finals(server: Server, samples: np.ndarray) -> list[Final]:
 # ---- the delay
 
 
-def _delays(seen: Seen, same: list[tuple[str, int, int]]) -> tuple[list[float], float]:
+def delays(seen: Seen, same: list[tuple[str, int, int]]) -> tuple[list[float], float]:
     """In ms, of each change by a partial; and how far the shift's estimates of the segments are apart (their standard
     deviation).
 
@@ -228,13 +229,13 @@ def _clock(seen: Seen):
 
     Messages of the worklet come late at times and never early: the earliest of each stretch of time says when.
     """
-    ends_ms = 1000 * seen.block * np.arange(1, len(seen.stamps) + 1) / RATE
+    ends_ms = 1000 * BLOCK * np.arange(1, len(seen.stamps) + 1) / RATE
     late = seen.stamps - ends_ms
-    size = max(1, round(WINDOW_S * RATE / seen.block))
+    size = max(1, round(WINDOW_S * RATE / BLOCK))
     lows = [late[start:start + size].min() for start in range(0, len(late), size)]
 
     def captured(ms: float) -> float:
-        return ms + lows[min(int(ms * RATE / 1000 / seen.block / size), len(lows) - 1)]
+        return ms + lows[min(int(ms * RATE / 1000 / BLOCK / size), len(lows) - 1)]
 
     return captured
 

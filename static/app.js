@@ -113,8 +113,9 @@ function setState(name) {
 function controls() {
   const busy = ["opening", "connecting", "listening", "speech", "stopping", "transcribing"].includes(state);
   find("speak").textContent = text(busy && !files.busy ? "stop" : "start");
-  find("speak").disabled = state === "stopping" || state === "opening" || files.busy;
-  find("sample").disabled = find("choose").disabled = busy;
+  // Not `disabled`: a button that is, loses the focus, and who uses the keyboard their place.
+  find("speak").ariaDisabled = String(state === "stopping" || state === "opening" || files.busy);
+  find("sample").ariaDisabled = find("choose").ariaDisabled = String(busy);
   find("state-text").textContent = text(state === "opening" ? "connecting" : state);
   find("light").classList.toggle("on", state === "speech");
   find("empty").hidden = busy || captions.finals.length > 0;

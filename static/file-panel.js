@@ -13,7 +13,7 @@ export class FilePanel {
     this.on = on;
     this.run = null;
     this.done = [0, 0];
-    find("choose").onclick = () => find("file").click();
+    find("choose").onclick = () => this.on.free() && !this.busy ? find("file").click() : this.on.note("file-busy");
     find("file").onchange = () => {
       const [file] = find("file").files;
       // Else the same file could not be chosen twice.

@@ -44,7 +44,9 @@ export class FileRun {
     const socket = this.socket = new WebSocket(`${scheme}://${location.host}/v1/stream`);
     return new Promise((done, fail) => {
       const timer = setTimeout(() => fail(new Trouble("unreachable")), CONNECT_WITHIN_MS);
-      socket.onopen = () => socket.send(JSON.stringify({type: "start", ...this.wishes, sample_rate: this.sound.rate}));
+      // A file is there still: whoever lost the connection chooses it again.
+      socket.onopen = () => socket.send(JSON.stringify(
+        {type: "start", ...this.wishes, sample_rate: this.sound.rate, resumable: false}));
       socket.onmessage = ({data}) => {
         const message = JSON.parse(data);
         if (message.type === "ready") { clearTimeout(timer); done(); }

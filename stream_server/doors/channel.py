@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from stream_server.audio.decimate import HALF
 from stream_server.audio.jitter import WAIT_S
 from stream_server.audio.opus import OPUS_RATE
 from stream_server.audio.rtp import Sound
@@ -32,6 +33,10 @@ MOST_TEXTS = 64
 
 PIECE = OPUS_RATE // 5
 """Samples of silence given to the driver at once."""
+
+LEAD = HALF
+"""Samples of silence before the first sound: what the way to 16 kHz holds back. So each packet of 20 ms completes what
+voice detection looks at, which else would wait for the next one."""
 
 CLOSE_TIMEOUT_S = 2.0
 
@@ -90,6 +95,7 @@ class ChannelLink:
         else:
             self._started = True
             self._put(text)
+            self._put(LEAD)
 
     def receive_sound(self, sound: Sound) -> None:
         """Samples of the track at 48 kHz, or so many of silence."""

@@ -79,7 +79,7 @@ def with_a_file(page) -> None:
       document.getElementById("file-name").textContent = "recording.wav";
       document.getElementById("file-bar").value = 0.4;
       document.getElementById("file-done").textContent = "0:24 of 1:00";
-      for (const id of ["speak", "sample", "choose"]) document.getElementById(id).disabled = true;
+      for (const id of ["speak", "sample", "choose"]) document.getElementById(id).ariaDisabled = "true";
     }""")
 
 

@@ -8,9 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from stream_server.doors.channel import MOST_TEXTS, MOST_UNSENT_BYTES, UNSENT_BYTES, ChannelLink
+from stream_server.audio.resample import Resampler
+from stream_server.doors.channel import LEAD, MOST_TEXTS, MOST_UNSENT_BYTES, UNSENT_BYTES, ChannelLink
 from stream_server.doors.link import LinkLost
 from stream_server.doors.pieces import LONGEST_PIECE, Joiner
+from stream_server.speech import vad
 
 MOST_AUDIO_S = 0.1
 FRAME = np.arange(960, dtype=np.int16)
@@ -57,6 +59,7 @@ class Client:
     async def started(self) -> Client:
         self.link.receive_message("start")
         assert await self.link.receive() == "start"
+        assert await self.link.receive() == bytes(2 * LEAD)
         return self
 
 
@@ -65,7 +68,7 @@ async def test_sound_before_the_first_message_is_nobodys() -> None:
     client.link.receive_sound(FRAME)
     client.link.receive_message("start")
     client.link.receive_sound(FRAME)
-    assert [await client.link.receive(), await client.link.receive()] == ["start", FRAME.tobytes()]
+    assert [await client.link.receive() for _ in range(3)] == ["start", bytes(2 * LEAD), FRAME.tobytes()]
 
 
 async def test_sound_is_offered_at_once_while_the_driver_waits() -> None:
@@ -202,3 +205,14 @@ async def test_dropped_sound_and_silence_in_turns_become_one_silence() -> None:
     while client.link._queue:
         got += await client.link.receive()
     assert len(got) == 2 * 1000 * (960 + 10)
+
+
+async def test_each_packet_completes_the_frame_that_voice_detection_looks_at() -> None:
+    client, resampler = Client(), Resampler(48_000)
+    client.link.receive_message("start")
+    assert await client.link.receive() == "start"
+    samples = len(resampler.convert(np.frombuffer(await client.link.receive(), "<i2")))
+    for number in range(1, 30):
+        client.link.receive_sound(FRAME)
+        samples += len(resampler.convert(np.frombuffer(await client.link.receive(), "<i2")))
+        assert samples == number * vad.FRAME
