@@ -74,6 +74,16 @@ def test_nothing_is_held_before_the_first_audio_and_after_the_stop():
     assert not talk.session.hold(bytes(640))
 
 
+def test_a_client_that_comes_back_need_not_send_again_what_is_held():
+    talk = Conversation(vad="none").audio(voice(0.2))
+    assert talk.session.hold(voice(0.06).tobytes())
+    talk.session.receive_resume("mulaw", None)
+    assert talk.session.intake.position == talk.session.intake.ring.end == 0.26 * 16_000
+    assert not talk.session.hold(bytes(100))
+    talk.audio(bytes(800)).stop()
+    assert talk.session.statistics.received == 0.31 * 16_000
+
+
 def test_what_is_held_counts_when_the_client_goes():
     talk = Conversation(vad="none").audio(voice(0.2))
     assert talk.session.hold(voice(0.06).tobytes())
