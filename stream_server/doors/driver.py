@@ -370,9 +370,9 @@ class Driver:
             self._free()
             if self._goodbye is not None:
                 self._outbox.close(*self._goodbye)
+            self._set_alarm()
         if self._dialect.ended:
             self._outbox.finish(1000, "")
-        self._set_alarm()
         self._progress.set()
 
     def _part(self) -> None:

@@ -24,17 +24,17 @@ def whole_binary_frame(data: bytes, longest: int) -> bytes | None:
 
     None otherwise, and where the payload has more than `longest` bytes or than 65,535: for the library to judge.
     """
-    if len(data) < 2 or data[0] != _WHOLE_BINARY:
+    size = len(data)
+    if size < 6 or data[0] != _WHOLE_BINARY:
         return None
-    length, begin = data[1] - _MASKED, 2
-    if length < 0 or length == _LONG_LENGTH_FOLLOWS:
-        return None
+    length, payload = data[1] - _MASKED, 6
     if length == _LENGTH_FOLLOWS:
-        length, begin = int.from_bytes(data[2:4], "big"), 4
-    payload = begin + _MASK_BYTES
-    if length > longest or len(data) != payload + length:
+        length, payload = data[2] << 8 | data[3], 8
+    elif length < 0 or length == _LONG_LENGTH_FOLLOWS:
         return None
-    return apply_mask(data[payload:], data[begin:payload])
+    if length > longest or size != payload + length:
+        return None
+    return apply_mask(data[payload:], data[payload - _MASK_BYTES:payload])
 
 
 def text_frame(text: str) -> bytes:

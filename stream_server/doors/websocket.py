@@ -176,6 +176,7 @@ class SocketConnection(ServerConnection):
         self.usual = False
         """The reader waits, nobody is before the next message, and that begins with the next byte."""
         self._connections = connections
+        self._longest = max_message_bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connections.add(self)
@@ -188,7 +189,7 @@ class SocketConnection(ServerConnection):
         self.server.heard()
         # Once found to be so it stays so, until something is left to the library or the reader gets something.
         if self.usual or self._is_usual():
-            audio = whole_binary_frame(data, self.protocol.max_message_size)
+            audio = whole_binary_frame(data, self._longest)
             if audio is not None and self.take(audio):
                 return
             self.usual = False

@@ -120,7 +120,7 @@ class ClosingQueue:
 
     @property
     def full(self) -> bool:
-        return self.waiting >= MOST_CLOSING
+        return len(self._queue) >= MOST_CLOSING and self.waiting >= MOST_CLOSING
 
     @property
     def empty(self) -> bool:
@@ -157,6 +157,8 @@ class ClosingQueue:
 
     def next_deadline(self, now: float) -> float | None:
         """When the first segment has waited for too long."""
+        if not self._queue:
+            return None
         deadlines = []
         for each in self._queue:
             if isinstance(each, _Waiting | _Unwritten):

@@ -147,6 +147,7 @@ class Session:
             intake = self._segments.intake
             intake.receive_resume(encoding or intake.encoding, sample_rate or intake.sample_rate)
             self._enter(State.OPEN)
+            self._may_hold = 0
 
     def receive_disconnect(self) -> None:
         """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""

@@ -13,7 +13,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.streams import StreamReader
 
-from stream_server.doors.frames import FrameProtocol, whole_binary_frame
+from stream_server.doors.frames import FrameProtocol, text_frame, whole_binary_frame
 
 LONGEST = 70_000
 OPCODES = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY, Opcode.PING)
@@ -98,3 +98,9 @@ def opened() -> FrameProtocol:
     protocol.send_response(protocol.accept(request))
     assert protocol.state is OPEN
     return protocol
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_a_text_frame_is_the_librarys(length):
+    text = "你" * (length // 3) + "a" * (length % 3)
+    assert text_frame(text) == Frame(Opcode.TEXT, text.encode()).serialize(mask=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -54,7 +55,19 @@ def test_without_detection_all_is_speech_from_the_first_sample_on():
 
 
 def test_the_library_is_loaded_late_and_without_a_warning():
-    script = ("import sys, stream_server.speech.vad as vad; assert 'webrtcvad' not in sys.modules; "
-              "vad.WebrtcVad(); assert 'webrtcvad' in sys.modules")
+    script = ("import sys, stream_server.speech.vad as vad; assert '_webrtcvad' not in sys.modules; "
+              "vad.WebrtcVad(); assert '_webrtcvad' in sys.modules")
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("aggressiveness", range(4))
+def test_a_frame_is_judged_as_by_the_packages_own_class(aggressiveness):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import webrtcvad
+    own = webrtcvad.Vad(aggressiveness)
+    sound = np.concatenate([SOUND, (SOUND // 20)])
+    frames = [sound[start:start + 320].tobytes() for start in range(0, len(sound) - 319, 320)]
+    assert [score.probability for score in scores(WebrtcVad(aggressiveness), [sound])][:len(frames)] == [
+        float(own.is_speech(frame, 16_000)) for frame in frames]
