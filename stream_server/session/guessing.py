@@ -39,6 +39,6 @@ def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Gues
 
 
 def no_guess_before(stream: OpenStream, intake: Intake) -> float:
-    """`next_guess` has nothing new before this sample was heard, but that a guess was wrong, for which there is time."""
+    """Before this sample was heard `next_guess` has nothing new, but that a guess was wrong: there is time for that."""
     end = intake.gate.speech_end + MARGIN
     return math.inf if end == stream.guessed else end
