@@ -42,6 +42,8 @@ class _Stage(Enum):
 class NativeDialect:
     """One connection carries one session: start or resume, audio, flushes and hotwords, stop."""
 
+    resumes = True
+
     def __init__(self) -> None:
         self._stage = _Stage.BEFORE_START
         self._stray_audio_told: _Stage | None = None
