@@ -30,6 +30,7 @@ export class Session {
     this.finals = 0;
     this.commands = [];
     this.origin = 0;
+    this.overlapMs = 0;
   }
 
   async begin() {
@@ -84,7 +85,7 @@ export class Session {
   // the time between goes by it as well.
   async resume() {
     const until = performance.now() + this.ready.resume_s * 1000;
-    const overlap = this.link.name === "WebRTC" ? OVERLAP_MS : 0;
+    if (this.link.name === "WebRTC") this.overlapMs = OVERLAP_MS;
     const begunAt = this.link.begunAt;
     this.open = false;
     this.recorder.take = null;
@@ -94,7 +95,7 @@ export class Session {
       await new Promise(done => setTimeout(done, PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)]));
       const {rate} = this.recorder;
       const resume = {type: "resume", token: this.ready.resume, segments: this.finals, encoding: "pcm_s16le",
-        sample_rate: rate, overlap_ms: overlap};
+        sample_rate: rate, overlap_ms: this.overlapMs};
       try {
         this.link = await websocket.connect(this.recorder, resume, this.handlers(), this.origin, begunAt);
         return;
@@ -111,7 +112,7 @@ export class Session {
     this.on.note(null);
     this.on.state(this.patience ? "stopping" : "listening");
     if (stopped) return;
-    const lost = this.link.replay(samples);
+    const lost = this.link.replay(samples - Math.round(this.overlapMs / 1000 * this.recorder.rate));
     if (lost) this.on.note("lost-some", {seconds: lost.toFixed(1)});
     for (const command of this.commands.slice(messages)) this.link.send(command);
   }

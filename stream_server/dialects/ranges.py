@@ -128,6 +128,7 @@ RESUME: dict[str, Range] = {
     "encoding": START["encoding"],
     "sample_rate": START["sample_rate"],
     "overlap_ms": WholeNumber(0, 5_000, unit="ms"),
+    "bridge": TrueOrFalse(),
 }
 
 NULLABLE = frozenset(START) - {"encoding", "sample_rate", "partials", "name", "resumable"}

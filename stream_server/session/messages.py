@@ -54,7 +54,8 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     `sample_rate` are those of the audio to come; None: as before.
 
     `overlap_ms`: the client does not know to the sample what the server has, since its audio came by a track; what it
-    sends begins about so much earlier, and where it goes on is found by comparing.
+    sends begins about so much earlier, and where it goes on is found by comparing. `bridge`, where audio is a track:
+    before its sound comes PCM.
     """
 
     token: str
@@ -62,6 +63,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     encoding: Encoding | None = None
     sample_rate: int | None = None
     overlap_ms: int = 0
+    bridge: bool = False
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,17 @@ from tests.support.server import Server, running_server
 
 RESUME_S = 1
 TAKEN_OVER = 4001
+
+
+SOCKETS: list[websockets.ClientConnection] = []
+
+
+@pytest.fixture(autouse=True)
+async def none_left_open() -> AsyncIterator[None]:
+    """A connection that a test has no more use for is closed after it."""
+    yield
+    while SOCKETS:
+        SOCKETS.pop().transport.close()
 
 
 class Caller:
@@ -80,6 +91,7 @@ class Caller:
 
     async def _connect(self, **first: object) -> None:
         self.socket = await websockets.connect(self._url, max_size=None)
+        SOCKETS.append(self.socket)
         await self.socket.send(json.dumps(first))
 
     def _pieces(self, begin: int, end: int) -> list[bytes]:
