@@ -99,8 +99,12 @@ class CarriedLink:
     def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
         """Nothing is offered: all is received."""
 
+    @property
+    def free(self) -> bool:
+        return not self.lost.done() and self._writer.transport.get_write_buffer_size() <= parcels.MOST_UNSENT_BYTES
+
     def send_now(self, text: str) -> bool:
-        if self.lost.done() or self._writer.transport.get_write_buffer_size() > parcels.MOST_UNSENT_BYTES:
+        if not self.free:
             return False
         parcels.write(self._writer, parcels.TEXT, text.encode())
         return True

@@ -74,7 +74,7 @@ class Intake:
     def bytes_before(self, sample: int) -> int:
         """Bytes that may come, cut anyhow, before all samples below `sample` are here. 0 where that is not known, or a
         detector that answers later is better asked at once."""
-        if self.vad.net is not None or self._resampler.sample_rate != SAMPLE_RATE:
+        if self.vad.net is not None or self._seam is not None or self._resampler.sample_rate != SAMPLE_RATE:
             return 0
         # One sample may be completed by bytes that came before.
         samples = min(sample - self.ring.end, self.ring.room - SAMPLE_RATE) - 2
