@@ -107,11 +107,12 @@ function measure(endMs) {
 
 function setState(name) {
   state = name;
+  if (session?.link) find("by").textContent = session.link.name;
   controls();
 }
 
 function controls() {
-  const busy = ["opening", "connecting", "listening", "speech", "stopping", "transcribing"].includes(state);
+  const busy = ["opening", "connecting", "reconnecting", "listening", "speech", "stopping", "transcribing"].includes(state);
   find("speak").textContent = text(busy && !files.busy ? "stop" : "start");
   // Not `disabled`: a button that is, loses the focus, and who uses the keyboard their place.
   find("speak").ariaDisabled = String(state === "stopping" || state === "opening" || files.busy);
@@ -237,6 +238,9 @@ function bind() {
     if (session?.link?.begunAt) find("time").textContent = clock(performance.now() - session.link.begunAt);
   }, 250);
 }
+
+// Whoever leaves the page is not waited for.
+addEventListener("pagehide", () => session?.link?.send({type: "stop"}));
 
 bind();
 showAll();

@@ -5,6 +5,7 @@ const LONGEST_PIECE = 16000;
 const ANSWER_WITHIN_MS = 15000;
 const CONNECT_WITHIN_MS = 10000;
 const GATHER_WITHIN_MS = 1500;
+const DOUBT_MS = 4000;
 // What was said when Stop was pressed is still on its way through the encoder.
 const LAST_WORDS_MS = 150;
 
@@ -52,8 +53,13 @@ export async function connect(stream, wishes, {onMessage, onClose}) {
   });
   channel.onmessage = ({data}) => joined(data);
   channel.onclose = close;
+  let doubt = 0;
   connection.onconnectionstatechange = () => {
-    if (["failed", "closed"].includes(connection.connectionState)) close();
+    const now = connection.connectionState;
+    clearTimeout(doubt);
+    if (["failed", "closed"].includes(now)) close();
+    // Browsers wait for long before they call it failed; meanwhile the other way may be there.
+    if (now === "disconnected") doubt = setTimeout(close, DOUBT_MS);
   };
   for (const piece of split(JSON.stringify({type: "start", ...wishes}))) channel.send(piece);
   state.begunAt = performance.now();
@@ -67,7 +73,10 @@ export async function connect(stream, wishes, {onMessage, onClose}) {
     stop() {
       setTimeout(() => this.send({type: "stop"}), LAST_WORDS_MS);
     },
-    close,
+    close() {
+      state.code ??= 1005;
+      close();
+    },
   };
 }
 

@@ -1,60 +1,57 @@
-// Sound over a WebSocket: an AudioWorklet hands over samples, the server resamples them where it has to.
+// Sound over a WebSocket: the recorder hands over samples, the server resamples them where it has to.
 
 import {Trouble} from "./trouble.js";
 
 const CONNECT_WITHIN_MS = 15000;
-const RATE = 16000;
+// Sound that the network does not take: then the connection is as good as lost, long before anybody says so.
+const MOST_UNSENT_S = 6;
 
-export async function connect(stream, wishes, {onMessage, onClose}) {
-  if (!window.AudioWorkletNode) throw new Trouble("old-browser");
-  const sound = await listen(stream);
+// `first` is the message that opens the session or goes on with it. A session that is gone on with is sent nothing
+// before `replay` says from where; `origin` is the recorder's sample at which the session began.
+export async function connect(recorder, first, {onMessage, onClose}, origin = null, begunAt = null) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/v1/stream`);
-  try {
-    await opened(socket);
-  } catch (error) {
-    await sound.context.close();
-    throw error;
-  }
-  let begunAt = null;
-  socket.send(JSON.stringify({type: "start", ...wishes, sample_rate: sound.context.sampleRate}));
-  sound.node.port.onmessage = ({data}) => {
-    if (socket.readyState !== WebSocket.OPEN) return;
+  await opened(socket);
+  const mostUnsent = MOST_UNSENT_S * recorder.rate * 2;
+  let closed = false;
+  const close = code => {
+    if (closed) return;
+    closed = true;
+    socket.onmessage = socket.onclose = null;
+    socket.close();
+    onClose(code);
+  };
+  const send = block => {
+    if (closed || socket.readyState !== WebSocket.OPEN) return;
     begunAt ??= performance.now() - 60;
-    socket.send(data);
+    socket.send(block);
   };
   socket.onmessage = ({data}) => onMessage(JSON.parse(data));
-  socket.onclose = ({code}) => { sound.context.close(); onClose(code); };
+  socket.onclose = ({code}) => close(code);
+  socket.send(JSON.stringify(first));
+  if (origin === null) {
+    origin = recorder.position;
+    recorder.playTo(block => { send(block); if (socket.bufferedAmount > mostUnsent) close(1006); });
+  }
   return {
     name: "WebSocket",
+    origin,
     get begunAt() { return begunAt; },
+    // Sends what was heard since the session's sample `from`, and what will be; how many seconds of it are lost.
+    replay(from) {
+      const lost = recorder.playTo(send, origin + from);
+      recorder.take = block => { send(block); if (socket.bufferedAmount > mostUnsent) close(1006); };
+      return lost / recorder.rate;
+    },
     send(message) {
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
     },
     stop() {
-      sound.node.port.onmessage = null;
+      recorder.stop();
       this.send({type: "stop"});
     },
-    close() { socket.close(); },
+    close() { close(1005); },
   };
-}
-
-async function listen(stream) {
-  // Some browsers connect a microphone only at its own rate.
-  for (const options of [{sampleRate: RATE}, {}]) {
-    const context = new AudioContext(options);
-    try {
-      await context.audioWorklet.addModule("/static/pcm-worklet.js");
-      const node = new AudioWorkletNode(context, "pcm", {numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1,
-        channelCountMode: "explicit"});
-      context.createMediaStreamSource(stream).connect(node);
-      await context.resume();
-      return {context, node};
-    } catch (error) {
-      await context.close();
-      if (!("sampleRate" in options)) throw new Trouble("old-browser");
-    }
-  }
 }
 
 function opened(socket) {

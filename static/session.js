@@ -2,9 +2,16 @@
 
 import * as webrtc from "./by-webrtc.js";
 import * as websocket from "./by-websocket.js";
+import {record} from "./recorder.js";
 import {Trouble, ofClose, ofServer} from "./trouble.js";
 
 const LAST_TEXT_WITHIN_MS = 15000;
+// Before each try to connect again.
+const PAUSES_MS = [0, 300, 1000, 2000, 4000];
+// By WebRTC the page knows only about when the session began, so that what is sent again begins earlier by this.
+const OVERLAP_MS = 1000;
+// Closed without a word, or because the door that had the session is gone.
+const LOST = [1006, 1012];
 
 export class Session {
   // `on`: state(name), message(message), note(key, values), ended(trouble or null).
@@ -18,18 +25,41 @@ export class Session {
     this.over = false;
     this.patience = 0;
     this.open = false;
+    this.recorder = null;
+    this.ready = null;
+    this.finals = 0;
+    this.commands = [];
+    this.origin = 0;
+    this.overlapMs = 0;
   }
 
   async begin() {
     this.on.state("connecting");
-    const handlers = {onMessage: message => this.receive(message), onClose: code => this.closed(code)};
     try {
-      this.link = await this.connect(handlers);
+      this.link = await this.connect(this.handlers());
     } catch (error) {
       this.end(error instanceof Trouble ? error : new Trouble("unreachable"));
       return;
     }
     if (this.over) this.link.close();
+    else if (!this.recorder) this.record();
+  }
+
+  // Only what comes by the latest link counts.
+  handlers() {
+    const own = this.latest = {};
+    return {
+      onMessage: message => own === this.latest && this.receive(message),
+      onClose: code => own === this.latest && this.closed(code),
+    };
+  }
+
+  // Sound goes by a track; what is recorded beside it is for the day on which the connection is lost.
+  async record() {
+    const recorder = await record(this.source.stream).catch(() => null);
+    if (!recorder || this.over) return recorder?.close();
+    this.origin = recorder.position - Math.round((performance.now() - this.link.begunAt) / 1000 * recorder.rate);
+    this.recorder = recorder;
   }
 
   async connect(handlers) {
@@ -44,14 +74,61 @@ export class Session {
         this.on.note("fell-back", why);
       }
     }
-    return await websocket.connect(this.source.stream, this.wishes, handlers);
+    this.recorder = await record(this.source.stream);
+    const start = {type: "start", ...this.wishes, sample_rate: this.recorder.rate};
+    const link = await websocket.connect(this.recorder, start, handlers);
+    this.origin = link.origin;
+    return link;
+  }
+
+  // Goes on by a WebSocket, also where sound went by WebRTC: that gets through where anything does, and the sound of
+  // the time between goes by it as well.
+  async resume() {
+    const until = performance.now() + this.ready.resume_s * 1000;
+    if (this.link.name === "WebRTC") this.overlapMs = OVERLAP_MS;
+    const begunAt = this.link.begunAt;
+    this.open = false;
+    this.recorder.take = null;
+    this.on.state("reconnecting");
+    this.on.note("reconnecting-note");
+    for (let tries = 0; performance.now() < until && !this.over; tries++) {
+      await new Promise(done => setTimeout(done, PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)]));
+      const {rate} = this.recorder;
+      const resume = {type: "resume", token: this.ready.resume, segments: this.finals, encoding: "pcm_s16le",
+        sample_rate: rate, overlap_ms: this.overlapMs};
+      try {
+        this.link = await websocket.connect(this.recorder, resume, this.handlers(), this.origin, begunAt);
+        return;
+      } catch {
+        // Nobody answers yet.
+      }
+    }
+    this.end(new Trouble("lost"));
+  }
+
+  // The server has the session still: what it has not got follows.
+  resumed({samples, messages, stopped}) {
+    this.open = true;
+    this.on.note(null);
+    this.on.state(this.patience ? "stopping" : "listening");
+    if (stopped) return;
+    const lost = this.link.replay(samples - Math.round(this.overlapMs / 1000 * this.recorder.rate));
+    if (lost) this.on.note("lost-some", {seconds: lost.toFixed(1)});
+    for (const command of this.commands.slice(messages)) this.link.send(command);
   }
 
   receive(message) {
     if (message.type === "ready") {
       this.open = true;
+      this.ready = message;
       this.on.state("listening");
       if (this.source.play) this.source.play(() => this.stop());
+    } else if (message.type === "resumed") {
+      this.resumed(message);
+    } else if (message.type === "final") {
+      this.finals++;
+    } else if (message.type === "error" && message.field === "token") {
+      this.trouble = new Trouble("not-resumed");
     } else if (message.type === "error") {
       if (message.fatal || message.code === "idle_timeout") this.trouble = ofServer(message);
       else if (message.code === "audio_dropped") this.on.note("dropped");
@@ -65,7 +142,13 @@ export class Session {
   }
 
   sendHotwords(hotwords) {
-    if (this.open && !this.patience) this.link?.send({type: "hotwords", hotwords});
+    if (this.open && !this.patience) this.tell({type: "hotwords", hotwords});
+  }
+
+  // Where the connection is being made anew, it goes with that.
+  tell(command) {
+    this.commands.push(command);
+    this.link.send(command);
   }
 
   // Lets the server finish the last words.
@@ -74,18 +157,22 @@ export class Session {
     this.trouble ??= trouble;
     if (!this.link) return this.end(trouble);
     this.on.state("stopping");
+    this.commands.push({type: "stop"});
     this.link.stop();
     this.patience = setTimeout(() => this.link.close(), LAST_TEXT_WITHIN_MS);
   }
 
   closed(code) {
-    this.end(this.trouble ?? ofClose(code));
+    if (!this.trouble && LOST.includes(code) && this.ready?.resume && this.recorder && !this.over) this.resume();
+    else this.end(this.trouble ?? ofClose(code));
   }
 
   end(trouble) {
     if (this.over) return;
     this.over = true;
     clearTimeout(this.patience);
+    this.latest = null;
+    this.recorder?.close();
     this.source.end();
     this.on.state("ended");
     this.on.ended(trouble);

@@ -32,6 +32,9 @@ class Dialect(Protocol):
     7. *The end.* `ended` is looked at after each `send`, once its texts are out.
     """
 
+    resumes: bool
+    """The protocol has a word for going on with a session whose connection was lost."""
+
     def receive_text(self, text: str) -> tuple[list[Command], bytes]:
         """What a text message asks for, and the audio in it where the protocol has audio in text messages.
 

@@ -64,6 +64,8 @@ class _Incoming:
 class FunasrDialect:
     """One connection: utterances one after another, each answered up to its `is_final`."""
 
+    resumes = False
+
     def __init__(self) -> None:
         self._options = Options()
         self._configured = True

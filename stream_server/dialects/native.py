@@ -42,6 +42,10 @@ class _Stage(Enum):
 class NativeDialect:
     """One connection carries one session: start or resume, audio, flushes and hotwords, stop."""
 
+    resumes = True
+    tracks = False
+    """Audio comes by a track of its own."""
+
     def __init__(self) -> None:
         self._stage = _Stage.BEFORE_START
         self._stray_audio_told: _Stage | None = None
@@ -104,6 +108,8 @@ class NativeDialect:
             if not ranges.RESUME[field].holds(value):
                 raise ClientError("bad_field", f"{field} cannot be this", field=field,
                                   value="null" if value is None else value, allowed=ranges.RESUME[field].allowed)
+        if fields.get("bridge") and not self.tracks:
+            raise ClientError("bad_field", "audio is no track here", field="bridge", value=True, allowed="false")
         self._stage = _Stage.OPEN
         return Resume(**fields)
 

@@ -52,7 +52,6 @@ class Options:
             partials=self.mode != "offline",
             name=self.wav_name[: ranges.LONGEST_NAME],
             hotwords=self.hotwords or None,
-            resumable=False,
             **self.ours,
         )
 

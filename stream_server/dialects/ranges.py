@@ -127,6 +127,8 @@ RESUME: dict[str, Range] = {
     "segments": WholeNumber(0, 2**31),
     "encoding": START["encoding"],
     "sample_rate": START["sample_rate"],
+    "overlap_ms": WholeNumber(0, 5_000, unit="ms"),
+    "bridge": TrueOrFalse(),
 }
 
 NULLABLE = frozenset(START) - {"encoding", "sample_rate", "partials", "name", "resumable"}

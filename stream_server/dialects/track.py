@@ -13,6 +13,8 @@ from stream_server.session.messages import Command, Resume, Start
 class TrackDialect(NativeDialect):
     """A track runs whether or not a session is open, and says itself how its sound is written."""
 
+    tracks = True
+
     def receive_bytes(self, data: bytes) -> tuple[list[Command], bytes]:
         """The track's samples; those before `start` and after `stop` are nobody's mistake."""
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from stream_server.audio.bridge import Bridge
 from stream_server.audio.decimate import HALF
 from stream_server.audio.jitter import WAIT_S
 from stream_server.audio.opus import OPUS_RATE
@@ -38,6 +39,9 @@ LEAD = HALF
 """Samples of silence before the first sound: what the way to 16 kHz holds back. So each packet of 20 ms completes what
 voice detection looks at, which else would wait for the next one."""
 
+LONGEST_BRIDGE = 60 * OPUS_RATE
+"""Samples that may wait besides while a client sends what was said when its connection was lost: that comes at once."""
+
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -56,6 +60,7 @@ class ChannelLink:
         self._failed = failed
         self._abort = abort
         self._loop = asyncio.get_running_loop()
+        self._bridge: Bridge | None = None
         self._queue: deque[str | bytes | int] = deque()
         self._texts = 0
         self._audio = 0
@@ -76,6 +81,9 @@ class ChannelLink:
         if self.lost.done():
             return
         try:
+            if isinstance(piece, bytes) and self._bridge is not None and self._bridge.open:
+                self._cross(piece)
+                return
             if isinstance(piece, bytes):
                 raise ClientError("unsupported", "audio comes by the track", field="message",
                                   value=f"{len(piece)} bytes", allowed="text messages on the data channel")
@@ -90,10 +98,13 @@ class ChannelLink:
             log.info("client %s sends messages faster than they are read: cut", self.peer)
             self._give_up()
         elif self._started:
+            if self._bridge is not None:
+                self._put_sound(self._bridge.join())
             # Sound that was sent before may still be on its way, or wait for a packet that is missing.
             self._loop.call_later(WAIT_S, self._put, text)
         else:
             self._started = True
+            self._bridge = Bridge(OPUS_RATE) if _wants_bridge(text) else None
             self._put(text)
             self._put(LEAD)
 
@@ -101,7 +112,11 @@ class ChannelLink:
         """Samples of the track at 48 kHz, or so many of silence."""
         if not self._started or (isinstance(sound, np.ndarray) and not len(sound)):
             return
-        if isinstance(sound, np.ndarray):
+        if self._bridge is not None:
+            self._put_sound(self._bridge.receive_sound(sound))
+            if self._bridge.over:
+                self._bridge = None
+        elif isinstance(sound, np.ndarray):
             data = sound.astype("<i2", copy=False).tobytes()
             if self._receiving and not self._queue and self._take is not None and self._take(data):
                 return
@@ -169,6 +184,16 @@ class ChannelLink:
 
     # ---- inside
 
+    def _cross(self, pcm: bytes) -> None:
+        """Sound of the time before the track came; an empty message ends it."""
+        self._put_sound(self._bridge.receive_pcm(pcm) if pcm else self._bridge.end())
+
+    def _put_sound(self, samples: np.ndarray) -> None:
+        if len(samples):
+            self._audio += len(samples)
+            self._put(samples.astype("<i2", copy=False).tobytes())
+            self._drop_oldest()
+
     def _next(self) -> str | bytes:
         item = self._queue.popleft()
         if isinstance(item, str):
@@ -190,7 +215,7 @@ class ChannelLink:
     def _drop_oldest(self) -> None:
         """Puts silence in the place of the oldest sound, so that all after it keeps its time."""
         place = 0
-        while self._audio > self._most_audio:
+        while self._audio > self._most_audio + (LONGEST_BRIDGE if self._bridge is not None else 0):
             item = self._queue[place]
             if not isinstance(item, bytes):
                 place += 1
@@ -239,3 +264,12 @@ class ChannelLink:
     def _raise_if_lost(self) -> None:
         if self.lost.done():
             raise LinkLost("the connection is closed")
+
+
+def _wants_bridge(first: str) -> bool:
+    """Whether PCM comes before the track's sound; what is wrong with the message is told by who reads all of it."""
+    try:
+        fields = msgspec.json.decode(first)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and fields.get("type") == "resume" and fields.get("bridge") is True

@@ -95,7 +95,7 @@ class ResumingDriver(Driver):
 
     async def _open(self, start: Start) -> None:
         await super()._open(start)
-        self.token = self._parking.enter(self) if start.resumable else ""
+        self.token = self._parking.enter(self) if start.resumable and self._dialect.resumes else ""
         self._kept, self._record, self._messages = self._session, Record() if self.token else None, 0
 
     async def _hand_on(self, token: str) -> bool:
@@ -120,7 +120,7 @@ class ResumingDriver(Driver):
         former.token, self.token = "", resume.token
         self._parking.take_over(self, resume.token)
         self._moved(self.session_id, self)
-        self._kept.receive_resume(resume.encoding, resume.sample_rate)
+        self._kept.receive_resume(resume)
         self._outbox.put(self._resumed())
         for message in again:
             self._outbox.put(message)

@@ -10,6 +10,7 @@ import numpy as np
 from stream_server.audio.pcm import PcmDecoder
 from stream_server.audio.resample import Resampler
 from stream_server.audio.ring import Ring
+from stream_server.audio.seam import TEMPLATE, Seam
 from stream_server.errors import ClientError
 from stream_server.session.messages import Encoding
 from stream_server.session.options import Options
@@ -43,12 +44,13 @@ class Intake:
 
     def __init__(self, options: Options, capacity: int, vad: Vad) -> None:
         """`capacity`: samples at 16 kHz that may be kept; `vad`: the detector that options name."""
-        self.ring = Ring(capacity)
+        self.ring = Ring(capacity + TEMPLATE)
         self.gate = Gate(options.gate(), vad.manner)
         self.decisions: deque[Decision | Mark] = deque()
         self.position = 0
         """Whole samples that have come, counted at the rate of the audio that comes now."""
         self.encoding = options.encoding
+        self._seam: Seam | None = None
         self._decoder = PcmDecoder(options.encoding)
         self._resampler = Resampler(options.sample_rate)
         self.vad = vad
@@ -72,7 +74,7 @@ class Intake:
     def bytes_before(self, sample: int) -> int:
         """Bytes that may come, cut anyhow, before all samples below `sample` are here. 0 where that is not known, or a
         detector that answers later is better asked at once."""
-        if self.vad.net is not None or self._resampler.sample_rate != SAMPLE_RATE:
+        if self.vad.net is not None or self._seam is not None or self._resampler.sample_rate != SAMPLE_RATE:
             return 0
         # One sample may be completed by bytes that came before.
         samples = min(sample - self.ring.end, self.ring.room - SAMPLE_RATE) - 2
@@ -86,6 +88,7 @@ class Intake:
             raise ClientError("bad_state", f"{waiting} flushes wait for their answer already", field="type",
                               value="flush", allowed="wait for an answer before the next flush")
         self._hear(self._resampler.flush())
+        self._join()
         self.vad.receive_flush()
         self._marks.append(FlushMark(id, self.ring.end))
         self.judge()
@@ -94,6 +97,7 @@ class Intake:
         """No more audio. Says how many bytes of an incomplete sample were left over."""
         left_over = self._decoder.flush()
         self._hear(self._resampler.flush())
+        self._join()
         self.vad.receive_end()
         self._marks.append(StopMark(self.ring.end))
         self.judge()
@@ -103,18 +107,41 @@ class Intake:
     def sample_rate(self) -> int:
         return self._resampler.sample_rate
 
-    def receive_resume(self, encoding: Encoding, sample_rate: int) -> None:
+    def receive_resume(self, encoding: Encoding, sample_rate: int, overlap: int = 0) -> None:
         """Audio goes on after a pause that is none in the audio: what comes next begins with a whole sample, and may
-        be written otherwise than before."""
+        be written otherwise than before. About `overlap` samples at 16 kHz of it were heard already."""
         self._decoder.flush()
         if encoding != self.encoding:
             self.encoding, self._decoder = encoding, PcmDecoder(encoding)
+        if sample_rate == self.sample_rate and not overlap and self._seam is None:
+            return
+        # What a seam that was not found yet held back is sent again as well.
+        unjoined, self._seam = self._seam, None
+        rest = self._resampler.flush()
+        if unjoined is None:
+            self._hear(rest)
         if sample_rate != self.sample_rate:
-            self._hear(self._resampler.flush())
             self._resampler = Resampler(sample_rate)
-            self.position = round(self.ring.end * sample_rate / SAMPLE_RATE)
+        self.position = round(self.ring.end * sample_rate / SAMPLE_RATE)
+        if overlap:
+            self._seam = Seam(self.ring.read(max(self.ring.start, self.ring.end - TEMPLATE), self.ring.end), overlap)
+
+    def forget(self, before: int) -> None:
+        """Audio below the sample `before` is needed no more, but for what a seam would be found by."""
+        self.ring.forget(min(before, self.ring.end - TEMPLATE))
+
+    def _join(self) -> None:
+        """Goes on after a seam with what has come behind it."""
+        if self._seam is not None:
+            (samples, before), self._seam = self._seam.join(), None
+            self.position -= round(before * self.sample_rate / SAMPLE_RATE)
+            self._hear(samples)
 
     def _hear(self, samples: np.ndarray) -> None:
+        if self._seam is not None:
+            if self._seam.receive(samples):
+                self._join()
+            return
         self.ring.append(samples)
         self.vad.receive(samples)
         self.judge()

@@ -52,12 +52,18 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
 
     `token` is the `resume` of its Ready; of its finals the client has the first `segments`. `encoding` and
     `sample_rate` are those of the audio to come; None: as before.
+
+    `overlap_ms`: the client does not know to the sample what the server has, since its audio came by a track; what it
+    sends begins about so much earlier, and where it goes on is found by comparing. `bridge`, where audio is a track:
+    before its sound comes PCM.
     """
 
     token: str
     segments: int = 0
     encoding: Encoding | None = None
     sample_rate: int | None = None
+    overlap_ms: int = 0
+    bridge: bool = False
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,7 +109,7 @@ class Segments:
         if self._segment is None:
             # No segment is open or known to come: all audio is silence that no later segment can reach back to.
             self.ledger.silence_until(self.intake.gate.earliest_start)
-        self.intake.ring.forget(self._stream.kept_from if self._stream else self.ledger.settled)
+        self.intake.forget(self._stream.kept_from if self._stream else self.ledger.settled)
 
     def take_chunk(self) -> Chunk | None:
         """The next chunk for the engine, if there is one and none is in flight."""

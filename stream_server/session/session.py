@@ -14,7 +14,7 @@ from stream_server.session import states
 from stream_server.session.closing import ClosingQueue
 from stream_server.session.intake import Intake
 from stream_server.session.ledger import Ledger
-from stream_server.session.messages import Encoding, Error, Flush, Hotwords, ServerMessage, Start, Stop
+from stream_server.session.messages import Error, Flush, Hotwords, Resume, ServerMessage, Start, Stop
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.session.states import Event, State
@@ -23,7 +23,7 @@ from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed, Spoken
 from stream_server.speech.vad import Vad
-from stream_server.units import SAMPLE_RATE
+from stream_server.units import SAMPLE_RATE, ms_to_samples
 
 
 class Session:
@@ -138,14 +138,15 @@ class Session:
         self._left_over = self._segments.intake.receive_end()
         self._enter(state)
 
-    def receive_resume(self, encoding: Encoding | None, sample_rate: int | None) -> None:
+    def receive_resume(self, resume: Resume) -> None:
         """The client is back: `intake.position` says what it has to send next, as it is written from now on."""
         self.parked = False
         self._heard_client = True
         if self.state is State.OPEN:
             self._hear_held()
             intake = self._segments.intake
-            intake.receive_resume(encoding or intake.encoding, sample_rate or intake.sample_rate)
+            intake.receive_resume(resume.encoding or intake.encoding, resume.sample_rate or intake.sample_rate,
+                                  ms_to_samples(resume.overlap_ms))
             self._enter(State.OPEN)
             self._may_hold = 0
 

@@ -144,22 +144,6 @@ def test_a_microphone_that_is_not_allowed_is_told_with_what_to_do(server: Server
         assert page.inner_text("#speak") == "开始"
 
 
-def test_a_connection_that_is_cut_keeps_what_was_said_and_is_told(server: Server, browse: Browse, microphone: str,
-                                                                  expected: str) -> None:
-    with browse(server.http, *FAKE_DEVICE, *ALLOWED, microphone) as page:
-        with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
-            page.click("#speak")
-        wait_for_text(page, expected)
-        assert request(server.http + answer.value.headers["location"], "DELETE")[0] == 204
-        page.wait_for_selector("#trouble:not([hidden])")
-        assert "connection was lost" in page.inner_text("#trouble")
-        assert expected in page_texts(page)
-        page.click("#speak")
-        wait_for_state(page, "Listening")
-        assert not page.is_visible("#trouble") and expected in page_texts(page)
-        stop(page)
-
-
 def test_a_full_server_is_told_with_what_to_do(server: Server, browse: Browse) -> None:
     capacity = json.loads(request(f"{server.http}/health/ready", "GET")[2])["streams_at_once"]
     with sessions(server, capacity), browse(server.http, *ALLOWED) as page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,22 @@ import websockets
 
 from tests.doors.conversations import FUNASR, NATIVE, PATIENCE_S, native, pieces
 from tests.doors.test_webrtc import recording
+from tests.support.proxy import proxy
 from tests.support.server import Server, running_server
 
 RESUME_S = 1
 TAKEN_OVER = 4001
+
+
+SOCKETS: list[websockets.ClientConnection] = []
+
+
+@pytest.fixture(autouse=True)
+async def none_left_open() -> AsyncIterator[None]:
+    """A connection that a test has no more use for is closed after it."""
+    yield
+    while SOCKETS:
+        SOCKETS.pop().transport.close()
 
 
 class Caller:
@@ -28,6 +40,12 @@ class Caller:
         self.ready: dict = {}
         self._url = url + NATIVE
         self._audio = samples.astype("<i2").tobytes()
+
+    def at(self, url: str) -> Caller:
+        """The same client, by another way."""
+        other = Caller(url, np.frombuffer(self._audio, np.int16))
+        other.heard, other.ready = self.heard, self.ready
+        return other
 
     def of(self, kind: str) -> list[dict]:
         return [message for message in self.heard if message["type"] == kind]
@@ -80,6 +98,7 @@ class Caller:
 
     async def _connect(self, **first: object) -> None:
         self.socket = await websockets.connect(self._url, max_size=None)
+        SOCKETS.append(self.socket)
         await self.socket.send(json.dumps(first))
 
     def _pieces(self, begin: int, end: int) -> list[bytes]:
@@ -186,20 +205,23 @@ async def test_a_half_open_connection_is_closed_when_its_session_is_taken_over(
 
 async def test_what_was_said_after_stop_is_not_lost_with_the_connection(
         server: Server, meeting: np.ndarray, expected: list[dict]) -> None:
-    caller = Caller(server.url, meeting)
-    await caller.begin(end_silence_ms=200)
-    await caller.send(0, 1)
-    await caller.socket.send(json.dumps({"type": "flush", "id": "last"}))
-    await caller.socket.send(json.dumps({"type": "stop"}))
-    await caller.read(lambda message: message["type"] == "flushed")
-    caller.heard = [caller.ready]
-    await caller.cut()
-    resumed = await caller.resume()
+    async with proxy(server.url) as network:
+        caller = Caller(f"ws://127.0.0.1:{network.port}", meeting)
+        await caller.begin(end_silence_ms=200)
+        network.deaf.set()
+        said = (await asyncio.to_thread(server.metrics))["stream_finals_sent_total"] + len(expected)
+        await caller.send(0, 1)
+        await caller.socket.send(json.dumps({"type": "flush", "id": "last"}))
+        await caller.socket.send(json.dumps({"type": "stop"}))
+        await until(lambda: server.metrics()["stream_finals_sent_total"] == said)
+        await caller.cut()
+    again = caller.at(server.url)
+    resumed = await again.resume()
     assert resumed["samples"] == len(meeting) and resumed["messages"] == 2 and resumed["stopped"]
-    await caller.read(lambda message: message["type"] == "ended")
-    assert [final["text"] for final in finals(caller.heard)] == [final["text"] for final in expected]
-    assert caller.of("flushed")[0]["id"] == "last"
-    await caller.closed(1000)
+    await again.read(lambda message: message["type"] == "ended")
+    assert [final["text"] for final in finals(again.heard)] == [final["text"] for final in expected]
+    assert again.of("flushed")[0]["id"] == "last"
+    await again.closed(1000)
 
 
 async def test_who_says_goodbye_or_wants_it_so_is_not_waited_for(server: Server, meeting: np.ndarray) -> None:

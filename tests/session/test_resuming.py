@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_server.audio.pcm import SAMPLE_BYTES
 from stream_server.errors import ClientError
-from stream_server.session.messages import Ended, Final, Flushed, Partial, Ready, ServerMessage, Speech
+from stream_server.session.messages import Ended, Final, Flushed, Partial, Ready, Resume, ServerMessage, Speech
 from stream_server.session.record import MOST_MESSAGES, Record
 from tests.support.audio import mark, silence, voice
 from tests.support.conversation import Conversation, check_order, check_sums
@@ -42,7 +42,7 @@ class Client:
         """The connection is lost and there is another one: from which sample on audio is wanted."""
         session = self.talk.session
         session.parked = True
-        session.receive_resume(None, None)
+        session.receive_resume(Resume(token=""))
         finals = sum(isinstance(message, Final) for message in self.read)
         self.read += [message for message in self.record.again(finals) if not self._knows(message)]
         return session.intake.position
@@ -131,7 +131,7 @@ def test_session_time_goes_on_when_the_audio_is_written_otherwise(rates: list[in
     talk = Conversation(sample_rate=rates[0])
     talk.audio(bytes(2 * rates[0]))
     for number, (before, rate) in enumerate(pairwise(rates), 1):
-        talk.session.receive_resume("pcm_s16le", rate)
+        talk.session.receive_resume(Resume(token="", sample_rate=rate))
         if rate != before:
             assert talk.session.statistics.received == pytest.approx(16_000 * number, abs=2 * number)
         assert talk.session.intake.position == pytest.approx(rate * number, abs=3 * rate / 16_000 * number)

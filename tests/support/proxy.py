@@ -21,6 +21,8 @@ class Proxy:
         """Bytes that went to the server."""
         self.cut_at: list[int] = []
         """At how many bytes to the server, rising, everything is cut."""
+        self.deaf = asyncio.Event()
+        """From when it is set, nothing comes from the server any more, and nobody is told."""
 
     def cut(self) -> None:
         """Resets all connections; what is on its way is lost."""
@@ -47,6 +49,8 @@ class Proxy:
                 if self.cut_at and self.passed >= self.cut_at[0]:
                     del self.cut_at[0]
                     self.cut()
+            if not counted and self.deaf.is_set():
+                continue
             writer.write(data)
             await writer.drain()
         writer.close()

@@ -43,7 +43,7 @@ class Recording(aiortc.MediaStreamTrack):
         self._samples = soxr.resample(samples.astype(np.float32), 16_000, RATE).clip(-32768, 32767).astype(np.int16)
         self._seconds = FRAME / RATE / pace
         self._ends_after = ends_after
-        self._position = 0
+        self.position = 0
         self._begun: float | None = None
         self.held = asyncio.Event()
         self.spoken = asyncio.Event()
@@ -53,17 +53,17 @@ class Recording(aiortc.MediaStreamTrack):
         loop = asyncio.get_running_loop()
         if self._begun is None:
             self._begun = loop.time()
-        await asyncio.sleep(max(0.0, self._begun + self._position / FRAME * self._seconds - loop.time()))
-        end = self._position + FRAME
-        if self._ends_after is not None and self._position >= self._ends_after:
+        await asyncio.sleep(max(0.0, self._begun + self.position / FRAME * self._seconds - loop.time()))
+        end = self.position + FRAME
+        if self._ends_after is not None and self.position >= self._ends_after:
             self.stop()
             raise aiortc.mediastreams.MediaStreamError
         sound = np.zeros(FRAME, np.int16)
-        part = self._samples[self._position:min(end, self._ends_after or end)]
+        part = self._samples[self.position:min(end, self._ends_after or end)]
         sound[:len(part)] = part
         frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, self._position, fractions.Fraction(1, RATE)
-        self._position = end
+        frame.sample_rate, frame.pts, frame.time_base = RATE, self.position, fractions.Fraction(1, RATE)
+        self.position = end
         if end >= len(self._samples):
             self.spoken.set()
         return frame
@@ -101,13 +101,15 @@ class Speaker:
         self._joiner = Joiner(1 << 20)
         self._news = asyncio.Event()
 
-    async def connect(self, **start: object) -> None:
+    async def connect(self, resume: str = "", **first: object) -> None:
+        """Begins a session, or goes on with that of the token `resume`."""
+        first = {"type": "resume", "token": resume, **first} if resume else {"type": "start", **first}
         sender = self.connection.addTrack(self.track)
-        self.channel.on("open", lambda: self.channel.send(json.dumps({"type": "start", **start})))
+        self.channel.on("open", lambda: self.channel.send(json.dumps(first)))
         self.channel.on("message", self._hear)
         self.channel.on("close", self.closed.set)
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        status, headers, answer = await post(self._http, self.connection.localDescription.sdp)
+        status, headers, answer = await post(self._http, self.connection.localDescription.sdp, resume=resume)
         assert status == 201, answer
         self.location = headers["Location"]
         await self.connection.setRemoteDescription(aiortc.RTCSessionDescription(answer, "answer"))
@@ -185,9 +187,11 @@ def _delay(transport: aiortc.RTCDtlsTransport, lateness: Lateness) -> None:
     transport._send_rtp = delayed
 
 
-async def post(http: str, body: str | bytes, kind: str = "application/sdp") -> tuple[int, Message, str]:
+async def post(http: str, body: str | bytes, kind: str = "application/sdp",
+               resume: str = "") -> tuple[int, Message, str]:
     """Status, headers and body of the answer to an offer."""
-    return await asyncio.to_thread(request, f"{http}/v1/webrtc", "POST", body, kind)
+    query = f"?resume={resume}" if resume else ""
+    return await asyncio.to_thread(request, f"{http}/v1/webrtc{query}", "POST", body, kind)
 
 
 def request(url: str, method: str, body: str | bytes | None = None,
