@@ -259,6 +259,7 @@ class _Door:
         from stream_server.doors.neighbours import Neighbours
         from stream_server.doors.parking import Parking
         from stream_server.doors.reception import CARRY, Reception
+        from stream_server.doors.seats import NoRooms
         from stream_server.doors.webrtc import WebRtc
         from stream_server.doors.whip import OFFER, answer_neighbour
         from stream_server.doors.whip import PATH as WEBRTC_PATH
@@ -271,14 +272,16 @@ class _Door:
         self._health = Health()
         metrics = DoorMetrics()
         limits = self._settings.limits
+        doors = tuple(f"door-{number}" for number in range(self._settings.doors))
+        self._rooms = self._open_rooms(doors) if self._settings.rooms.offered == "on" else None
         parking = Parking(self._role.name, metrics, resume_s=limits.resume_s, most=limits.most_parked)
         self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
                                     self._settings.session, self._settings.limits,
-                                    detectors.load(self._settings.vad_model), self._role.hotwords, parking)
+                                    detectors.load(self._settings.vad_model), self._role.hotwords, parking,
+                                    self._rooms or NoRooms())
         self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc,
                               self._settings.limits, metrics)
-        self._neighbours = Neighbours(Path(self._role.runtime), self._role.name,
-                                      tuple(f"door-{number}" for number in range(self._settings.doors)),
+        self._neighbours = Neighbours(Path(self._role.runtime), self._role.name, doors,
                                       self._webrtc.end, {CARRY: self._reception.serve_carried,
                                                          OFFER: partial(answer_neighbour, self._webrtc)})
         self._reception.neighbours = self._neighbours
@@ -304,16 +307,25 @@ class _Door:
         listener.close()
         await self._reception.drain(self._settings.drain_s)
         await self._webrtc.close()
+        if self._rooms is not None:
+            await self._rooms.close()
         self._neighbours.close()
         server.should_exit = True
         await ticks
         await server.shutdown()
         link.cancel()
 
+    def _open_rooms(self, doors: tuple[str, ...]):
+        from stream_server.metrics import RoomMetrics
+        from stream_server.rooms.rooms import Rooms
+
+        return Rooms(self._settings.rooms, Path(self._role.runtime), self._role.name, doors,
+                     patience_s=self._settings.limits.write_timeout_s, observer=RoomMetrics())
+
     def _make_server(self, paths: list[str]):
         import uvicorn
 
-        from stream_server.doors import whip
+        from stream_server.doors import meetings, whip
         from stream_server.doors.http import PatientHttp, create_http
         from stream_server.doors.websocket import Sockets
         from stream_server.metrics import render
@@ -322,7 +334,7 @@ class _Door:
         sockets = Sockets(self._reception.serve, paths, limits.max_message_bytes, self._gathering.heard)
         config = uvicorn.Config(
             create_http(self._health, lambda: render(self._engines.statistics),
-                        whip.routes(self._webrtc, self._neighbours)),
+                        [*whip.routes(self._webrtc, self._neighbours), *meetings.routes(self._rooms)]),
             http=partial(PatientHttp, patience_s=limits.start_timeout_s), ws=sockets.protocol, lifespan="off",
             log_config=None, access_log=False, server_header=False,
             ssl_certfile=self._role.certfile, ssl_keyfile=self._role.keyfile, timeout_graceful_shutdown=1,

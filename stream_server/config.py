@@ -87,6 +87,21 @@ class WebRtcSettings(Frozen):
                                                                 "are refused")
 
 
+class RoomSettings(Frozen):
+    """Meetings: rooms in which several speak and many read."""
+
+    offered: Literal["on", "off"] = Field("on", description="whether rooms can be made and spoken in")
+    most: int = Field(200, ge=1, le=100_000, description="rooms at once; when there are so many, those go first that "
+                                                         "were ended, then those nobody has spoken in for an hour")
+    kept_hours: float = Field(24.0, gt=0, le=87_600, description="how long a room and what was said in it is kept "
+                                                                 "after its last word")
+    store: Path | None = Field(None, description="the SQLite file in which rooms are kept; without one they are gone "
+                                                 "with the server")
+    speakers: int = Field(32, ge=1, le=1_000, description="speakers in a room at once")
+    viewers: int = Field(1_000, ge=1, le=100_000, description="viewers of a room at each door")
+    captions: int = Field(10_000, ge=100, le=1_000_000, description="finals that are kept of a room: the last ones")
+
+
 class ServeSettings(Frozen):
     """What `stream-server serve` takes."""
 
@@ -137,6 +152,7 @@ class ServeSettings(Frozen):
     session: SessionDefaults = SessionDefaults()
     limits: SessionLimits = SessionLimits()
     webrtc: WebRtcSettings = WebRtcSettings()
+    rooms: RoomSettings = RoomSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> ServeSettings:

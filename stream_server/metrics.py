@@ -40,6 +40,11 @@ ERRORS = Counter("stream_errors", "Errors told to clients, and connections cut",
 STEP = Histogram("stream_engine_step_seconds", "Time of one batched step", buckets=STEP_SECONDS)
 STEP_ROWS = Histogram("stream_engine_step_rows", "Streams advanced by one step", buckets=ROWS)
 
+ROOMS = Gauge("stream_rooms", "Meetings that are kept", multiprocess_mode="livemax")
+VIEWERS = Gauge("stream_room_viewers", "Viewers of meetings connected now", multiprocess_mode="livesum")
+CAPTIONS = Counter("stream_room_captions", "Finals written into meetings")
+CAPTIONS_LOST = Counter("stream_room_captions_lost", "Finals that the meetings' store did not take")
+
 ENGINE_GAUGES = ("sessions", "capacity", "slots", "slots_in_use", "chunks_waiting", "second_passes_waiting")
 
 
@@ -94,6 +99,25 @@ class DoorMetrics:
 
     def failed(self, code: str) -> None:
         ERRORS.labels(code).inc()
+
+
+class RoomMetrics:
+    """What rooms/observer.py asks for, counted."""
+
+    def rooms(self, count: int) -> None:
+        ROOMS.set(count)
+
+    def viewers(self, change: int) -> None:
+        VIEWERS.inc(change)
+
+    def captions(self, count: int) -> None:
+        CAPTIONS.inc(count)
+
+    def captions_lost(self, count: int) -> None:
+        CAPTIONS_LOST.inc(count)
+
+    def viewer_cut(self) -> None:
+        ERRORS.labels("slow_viewer").inc()
 
 
 def observe_step(_: Window, rows: int, seconds: float) -> None:

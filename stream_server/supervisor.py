@@ -21,6 +21,7 @@ from stream_server.app import EXIT_SETTINGS, LISTEN_BACKLOG, News, Role
 from stream_server.config import ServeSettings
 from stream_server.engine.wire import EngineInfo
 from stream_server.errors import SettingsError
+from stream_server.rooms.files import make_store
 from stream_server.speech.hotwords import EMPTY, HotwordList, from_lines
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number)
         runtime = make_runtime_directory()
         try:
+            if self._settings.rooms.offered == "on":
+                make_store(self._settings.rooms, runtime)
             self._make_children(runtime, listener, certfile, keyfile)
             engines = [asyncio.create_task(engine.live()) for engine in self._engines.values()]
             doors = [asyncio.create_task(door.live()) for door in self._doors]

@@ -90,6 +90,7 @@ class NativeDialect:
             ranges.check(field, value)
         start = Start(**{**fields, "hotwords": hotwords})
         ranges.check_window(start)
+        ranges.check_speaker(start)
         self._stage = _Stage.OPEN
         return start
 

@@ -13,6 +13,8 @@ from stream_server.speech.hotwords import from_native
 
 LONGEST_NAME = 256
 LONGEST_TOKEN = 128
+LONGEST_ROOM = 64
+LONGEST_SPEAKER = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ START: dict[str, Range] = {
     "name": Text(LONGEST_NAME),
     "hotwords": Words(),
     "resumable": TrueOrFalse(),
+    "room": Text(LONGEST_ROOM),
 }
 
 RESUME: dict[str, Range] = {
@@ -136,6 +139,19 @@ def check(field: str, value: object) -> None:
         return
     shown = "null" if value is None else value
     raise ClientError("bad_field", f"{field} cannot be this", field=field, value=shown, allowed=START[field].allowed)
+
+
+def check_speaker(start: Start) -> None:
+    """Raise ClientError unless who speaks in a room has a name."""
+    if start.room is not None and not is_name(start.name, LONGEST_SPEAKER):
+        raise ClientError("bad_field", "name cannot be this in a room", field="name", value=start.name,
+                          allowed=f"1 to {LONGEST_SPEAKER} printable characters")
+
+
+def is_name(value: object, longest: int) -> bool:
+    """Whether people can be shown this as a name."""
+    return isinstance(value, str) and len(value) <= longest and value.isprintable() and not value.isspace() and \
+        bool(value)
 
 
 def check_window(start: Start) -> None:

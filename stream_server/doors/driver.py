@@ -18,6 +18,7 @@ from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
 from stream_server.doors.outbox import Outbox, Rest
 from stream_server.doors.pace import HOTWORDS_EVERY_S, Pace
+from stream_server.doors.seats import ALONE, NoRooms, Seat, Seats
 from stream_server.doors.stopwatch import Stopwatch
 from stream_server.errors import ClientError, EngineError, Overloaded
 from stream_server.session.messages import Command, Ended, Error, Flush, Hotwords, ServerMessage, Start, Stop
@@ -45,7 +46,8 @@ class Driver:
 
     def __init__(self, link: Link, dialect: Dialect, engine: Engine, observer: Observer, *,
                  defaults: SessionDefaults, limits: SessionLimits, jury: Jury,
-                 new_session_id: Callable[[], str], hotwords: HotwordList = EMPTY) -> None:
+                 new_session_id: Callable[[], str], hotwords: HotwordList = EMPTY,
+                 seats: Seats = NoRooms()) -> None:  # noqa: B008 - without state
         self.session_id: str | None = None
         self._link = link
         self._dialect = dialect
@@ -56,6 +58,8 @@ class Driver:
         self._jury = jury
         self._new_session_id = new_session_id
         self._hotwords = hotwords
+        self._seats = seats
+        self._seat: Seat = ALONE
         self._session: Session | None = None
         self._goodbye: tuple[int, str] | None = None
         self._outbox = Outbox()
@@ -156,6 +160,7 @@ class Driver:
                 for command in commands:
                     self._pass_on(command)
                 session.receive_audio(audio)
+                self._seat.hear(audio)
             except ClientError as error:
                 self._complain(error)
             self._pass_on_output(session)
@@ -208,7 +213,8 @@ class Driver:
         for start in range(0, len(audio), AUDIO_PIECE_BYTES):
             if self._session is None:
                 return
-            self._session.receive_audio(audio[start:start + AUDIO_PIECE_BYTES])
+            self._session.receive_audio(piece := audio[start:start + AUDIO_PIECE_BYTES])
+            self._seat.hear(piece)
             if start + AUDIO_PIECE_BYTES < len(audio):
                 self._pump()
                 await asyncio.sleep(0)
@@ -236,6 +242,7 @@ class Driver:
             self._progress.clear()
             await self._progress.wait()
         self.session_id = self._new_session_id()
+        self._seat = await self._seats.take(start)
         await self._engine.admit(self.session_id)
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
@@ -307,7 +314,7 @@ class Driver:
         if session.writes and (text := session.take_text()) is not None:
             self._engine.write(self.session_id, *text)
         for message in session.take_messages():
-            self._say(message)
+            self._say(self._seat.said(message))
         if session.judged_later and session.unjudged is not None:
             self._jury.call(self)
 
@@ -408,6 +415,7 @@ class Driver:
     def _free(self) -> None:
         """Gives back the session's room in the engine."""
         session, self._session = self._session, None
+        self._seat.leave()
         if session is None:
             return
         if not session.ended:

@@ -4,7 +4,7 @@ what this is."""
 from __future__ import annotations
 
 from asyncio import BaseTransport
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream_server import __version__
 from stream_server.doors.pages import Pages
+from stream_server.doors.sse import TRANSPORT
 from stream_server.engine.wire import EngineInfo
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,6 +29,7 @@ class PatientHttp(H11Protocol):
         self._patience_s = patience_s
 
     def connection_made(self, transport: BaseTransport) -> None:
+        self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)
         self.loop.call_later(self._patience_s, self._check_patience)
 
@@ -80,11 +82,19 @@ def create_http(health: Health, render_metrics: Callable[[], bytes], more: Seque
         answer.headers["Vary"] = "Accept"
         return answer
 
+    def file(name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return pages.answer(request, name)
+
+        return answer
+
     return Starlette(routes=[
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
         Route("/", page),
+        Route("/room", file("room.html")),
+        Route("/overlay", file("overlay.html")),
         *pages.routes,
         *more,
     ])
@@ -121,6 +131,7 @@ def _page(request: Request, health: Health) -> str:
         f"  {request.url.scheme}://{request.url.netloc}/    a page with live captions\n\n"
         f"HTTP\n"
         f"  /v1/webrtc             offers of WebRTC: POST application/sdp\n"
+        f"  /v1/rooms              meetings: POST application/json\n"
         f"  /health/live /health/ready /metrics\n\n"
         f"Try: stream-client file RECORDING.wav --url {address}/v1/stream\n"
     )

@@ -19,6 +19,7 @@ from stream_server.doors.neighbours import Neighbours
 from stream_server.doors.observer import Observer
 from stream_server.doors.parking import Parking
 from stream_server.doors.resuming import ResumingDriver
+from stream_server.doors.seats import NoRooms, Seats
 from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
@@ -42,8 +43,10 @@ class Reception:
 
     def __init__(self, dialects: Dialects, observer: Observer, defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
-                 hotwords: HotwordList = EMPTY, parking: Parking | None = None) -> None:
-        """`hotwords`: the server's; `parking`: where sessions wait whose connection was lost, else they end."""
+                 hotwords: HotwordList = EMPTY, parking: Parking | None = None,
+                 seats: Seats = NoRooms()) -> None:  # noqa: B008 - without state
+        """`hotwords`: the server's; `parking`: where sessions wait whose connection was lost, else they end; `seats`:
+        the meetings."""
         self._dialects = dialects
         self._observer = observer
         self._defaults = defaults
@@ -52,6 +55,7 @@ class Reception:
         self._hotwords = hotwords
         self._parking = Parking("", observer, resume_s=0, most=1) if parking is None else parking
         self._parking.forget = self._forget
+        self._seats = seats
         self._drivers: set[Driver] = set()
         self._by_session: dict[str, Driver] = {}
 
@@ -59,7 +63,7 @@ class Reception:
         """Serves one connection until it ends."""
         name, make_dialect = self._dialects[path]
         driver = ResumingDriver(link, make_dialect(), self.engine, self._observer, defaults=self._defaults,
-                                limits=self._limits, jury=self._jury, hotwords=self._hotwords,
+                                limits=self._limits, jury=self._jury, hotwords=self._hotwords, seats=self._seats,
                                 new_session_id=lambda: self._new_session(driver), parking=self._parking,
                                 moved=self._by_session.__setitem__, carry=partial(self._carry, path))
         self._drivers.add(driver)

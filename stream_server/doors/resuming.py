@@ -9,6 +9,7 @@ import msgspec
 from stream_server.doors.driver import Driver
 from stream_server.doors.link import Link
 from stream_server.doors.parking import Parking
+from stream_server.doors.seats import ALONE
 from stream_server.session.messages import Command, Ended, Ready, Resume, Resumed, ServerMessage, Start
 from stream_server.session.record import Record
 from stream_server.session.session import Session
@@ -115,6 +116,7 @@ class ResumingDriver(Driver):
         self.session_id, self._session, self._kept = former.session_id, former._session, former._kept
         self._record, self._messages = former._record, former._messages
         former.session_id = former._session = former._record = None
+        self._seat, former._seat = former._seat, ALONE
         former.token, self.token = "", resume.token
         self._parking.take_over(self, resume.token)
         self._moved(self.session_id, self)

@@ -22,7 +22,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     """Opens the session. Every field has a default; None leaves the choice to the server.
 
     `chunk_size` is samples at 16 kHz together with `hop_size`, or FunASR's [l, c, r] without it. `hotwords` are laid
-    over the server's.
+    over the server's. `room`: the speaker token of a meeting, in which `name` is the speaker's.
     """
 
     encoding: Encoding = "pcm_s16le"
@@ -44,6 +44,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     name: str = ""
     hotwords: HotwordList | None = None
     resumable: bool = True
+    room: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,15 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 Command = Start | Resume | Flush | Hotwords | Stop
 
 
+class RoomNote(msgspec.Struct, frozen=True, kw_only=True):
+    """The meeting in which the session speaks; `read`: what lets others read it; `speaker`: who this is in it."""
+
+    name: str
+    read: str
+    speaker: int
+    recorded: bool
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The session is open; says what is in force after the server's choices.
 
@@ -100,6 +110,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     itn: bool = False
     resume: str | None = None
     resume_s: float | None = None
+    room: RoomNote | msgspec.UnsetType = msgspec.UNSET
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag="resumed"):

@@ -22,7 +22,7 @@ BACK = 'send {"type":"start"} first; every field of it has a default'
 OVER = "nothing more; for another session open another connection"
 STARTS = ("encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, "
           "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, second_pass, punctuation, itn, partials, name, "
-          "hotwords, resumable")
+          "hotwords, resumable, room")
 TYPES = "one of start, flush, hotwords, stop, resume"
 
 

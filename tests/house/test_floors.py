@@ -17,7 +17,7 @@ FLOORS = {
     "stream_server.session": 2, "stream_server.dialects": 2,
     "stream_server.engine": 3,
     "stream_server.models": 4,
-    "stream_server.doors": 5,
+    "stream_server.doors": 5, "stream_server.rooms": 5,
     "stream_server.app": 6, "stream_server.supervisor": 6, "stream_server.cli": 6, "stream_server.metrics": 6,
     "stream_server.logs": 6, "stream_server.tls": 6, "stream_server.doctor": 6, "stream_server.__main__": 6,
     "stream_server.bench": 6,

@@ -1,0 +1,1 @@
+"""Meetings: several speakers, many readers, one transcript. docs/rooms.md"""

@@ -1,0 +1,156 @@
+"""The rooms of a server, as one of its doors has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stream_server.config import RoomSettings
+from stream_server.doors.seats import ALONE, Alone
+from stream_server.rooms.audience import Sink
+from stream_server.rooms.bus import Bus, PartialNews
+from stream_server.rooms.clerk import Clerk
+from stream_server.rooms.files import store_file
+from stream_server.rooms.hall import Hall, Limits, Place
+from stream_server.rooms.observer import RoomObserver
+from stream_server.rooms.seat import Seat
+from stream_server.rooms.store import NewRoom, Room, Scene, Transcript
+from stream_server.session.messages import Start
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+
+
+class Rooms:
+    """Made within a running loop; `close` ends it."""
+
+    def __init__(self, settings: RoomSettings, runtime: Path, door: str, doors: tuple[str, ...], *,
+                 patience_s: float, observer: RoomObserver) -> None:
+        """`runtime`: the server's private directory; a viewer that takes nothing for `patience_s` is cut off.
+
+        Raises SettingsError where the store cannot be used.
+        """
+        self._settings = settings
+        self._door = door
+        self._observer = observer
+        self._clerk = Clerk(store_file(settings, runtime), settings.captions, observer, self._written)
+        self._bus = Bus(runtime, door, doors, self._hear)
+        self._hall = Hall(self._clerk, Limits(settings.viewers, settings.captions, patience_s), observer,
+                          self._bus.subscribe, self._bus.unsubscribe)
+        self._sweeping = asyncio.create_task(self._sweep(doors))
+
+    # ---- of rooms
+
+    async def create(self, name: str, recorded: bool) -> NewRoom:
+        """Raises Overloaded where there are too many."""
+        made = await self._clerk.write(lambda store: store.create(name, recorded, _now(), most=self._settings.most))
+        await self._count()
+        return made
+
+    async def find(self, token: str) -> Room | None:
+        """The room of a token, whether that speaks or reads."""
+        return await self._clerk.read(lambda store: store.find(token))
+
+    async def scene(self, token: str) -> Scene | None:
+        """The room of a token, and who is in it."""
+        return await self._clerk.read(lambda store: store.scene(token, after=_NOTHING))
+
+    async def transcript(self, token: str) -> Transcript | None:
+        """What was said in the room of a token."""
+        return await self._clerk.read(lambda store: store.transcript(token))
+
+    async def end(self, speak: str) -> bool:
+        """Ends the room of a speaker token, for all; False where there is none."""
+        room = await self._clerk.write(lambda store: store.end(speak, _now()))
+        if room is not None:
+            self._changed(room.public)
+        return room is not None
+
+    # ---- of speakers
+
+    async def take(self, start: Start) -> Seat | Alone:
+        """As doors/seats.py has it."""
+        if start.room is None:
+            return ALONE
+        speak, name = start.room, start.name
+        joining = asyncio.ensure_future(self._clerk.write(
+            lambda store: store.join(speak, name, self._door, most=self._settings.speakers)))
+        try:
+            room, speaker = await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            joining.add_done_callback(self._leave_again)
+            raise
+        self._changed(room.public)
+        return Seat(room, speaker, self._clerk.put, self._partial, time.time)
+
+    def _leave_again(self, joining: asyncio.Future) -> None:
+        if not joining.cancelled() and joining.exception() is None:
+            room, speaker = joining.result()
+            Seat(room, speaker, self._clerk.put, self._partial, time.time).leave()
+
+    # ---- of viewers
+
+    async def enter(self, room: Room, sink: Sink, after: int, on_over: Callable[[], None]) -> Place | None:
+        """As Hall.enter."""
+        return await self._hall.enter(room, sink, after, on_over)
+
+    def leave(self, place: Place) -> None:
+        self._hall.leave(place)
+
+    async def close(self) -> None:
+        """Writes what waits, and sends viewers away until the server is back."""
+        self._sweeping.cancel()
+        await self._clerk.flush()
+        await self._hall.close()
+        await self._clerk.close()
+        await self._bus.close()
+
+    # ---- inside
+
+    def _partial(self, room: str, speaker: int, segment: int, event: bytes) -> None:
+        self._hall.partial(room, speaker, segment, event)
+        self._bus.partial(room, speaker, segment, event)
+
+    def _written(self, rooms: set[str]) -> None:
+        for room in rooms:
+            self._changed(room)
+
+    def _changed(self, room: str) -> None:
+        self._hall.changed(room)
+        self._bus.changed(room)
+
+    def _hear(self, room: str, news: PartialNews) -> None:
+        if news.event:
+            self._hall.partial(room, news.speaker, news.segment, news.event)
+        else:
+            self._hall.changed(room)
+
+    async def _sweep(self, doors: tuple[str, ...]) -> None:
+        kept_ms = round(self._settings.kept_hours * 3_600_000)
+        jobs = [lambda store: store.forget_door(self._door, doors)]
+        while True:
+            try:
+                for job in jobs:
+                    await self._clerk.write(job)
+                jobs.clear()
+                for room in await self._clerk.write(lambda store: store.sweep(_now(), kept_ms)):
+                    self._changed(room)
+                await self._count()
+            except Exception:
+                log.exception("rooms could not be swept")
+            await asyncio.sleep(min(SWEEP_S, kept_ms / 1000))
+
+    async def _count(self) -> None:
+        self._observer.rooms(await self._clerk.read(lambda store: store.count()))
+
+
+_NOTHING = 1 << 62
+"""Above every caption's id."""
+
+
+def _now() -> int:
+    return round(1000 * time.time())
