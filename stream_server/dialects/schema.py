@@ -92,7 +92,7 @@ def _narrow(properties: dict[str, dict], allowed_in: dict[str, ranges.Range]) ->
         for variant in variants:
             if isinstance(allowed, ranges.WholeNumber) and variant.get("type") == "integer":
                 variant.update(minimum=allowed.low, maximum=allowed.high)
-            elif isinstance(allowed, ranges.Text):
+            elif isinstance(allowed, ranges.Text) and variant.get("type") == "string":
                 variant["maxLength"] = allowed.longest
             elif variant.get("type") == "array":
                 variant.update(minItems=3, maxItems=3)
