@@ -174,6 +174,8 @@ class Store:
 
     def find(self, token: str) -> Room | None:
         """The room of this token, whether that speaks or reads."""
+        if not token.isascii():
+            return None
         row = self._database.execute(f"SELECT {_ROOM} FROM rooms WHERE read = ? OR speak = ?",
                                      (token, _digest(token))).fetchone()
         return _room(row)
