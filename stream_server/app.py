@@ -303,17 +303,21 @@ class _Door:
         listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(server.main_loop())
         await stop.wait()
-        self._health.draining = sockets.draining = self._webrtc.draining = True
         listener.close()
+        sockets.draining = True
+        await self._drain()
+        server.should_exit = True
+        await ticks
+        await server.shutdown()
+        link.cancel()
+
+    async def _drain(self) -> None:
+        self._health.draining = self._webrtc.draining = True
         await self._reception.drain(self._settings.drain_s)
         await self._webrtc.close()
         if self._rooms is not None:
             await self._rooms.close()
         self._neighbours.close()
-        server.should_exit = True
-        await ticks
-        await server.shutdown()
-        link.cancel()
 
     def _open_rooms(self, doors: tuple[str, ...]):
         from stream_server.metrics import RoomMetrics
