@@ -272,9 +272,9 @@ class _Door:
         self._health = Health()
         metrics = DoorMetrics()
         limits = self._settings.limits
-        parking = Parking(self._role.name, metrics, resume_s=limits.resume_s, most=limits.most_parked)
         doors = tuple(f"door-{number}" for number in range(self._settings.doors))
         self._rooms = self._open_rooms(doors) if self._settings.rooms.offered == "on" else None
+        parking = Parking(self._role.name, metrics, resume_s=limits.resume_s, most=limits.most_parked)
         self._reception = Reception({**sockets_speak, WEBRTC_PATH: ("webrtc", TrackDialect)}, metrics,
                                     self._settings.session, self._settings.limits,
                                     detectors.load(self._settings.vad_model), self._role.hotwords, parking,
@@ -303,17 +303,21 @@ class _Door:
         listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(server.main_loop())
         await stop.wait()
-        self._health.draining = sockets.draining = self._webrtc.draining = True
         listener.close()
+        sockets.draining = True
+        await self._drain()
+        server.should_exit = True
+        await ticks
+        await server.shutdown()
+        link.cancel()
+
+    async def _drain(self) -> None:
+        self._health.draining = self._webrtc.draining = True
         await self._reception.drain(self._settings.drain_s)
         await self._webrtc.close()
         if self._rooms is not None:
             await self._rooms.close()
         self._neighbours.close()
-        server.should_exit = True
-        await ticks
-        await server.shutdown()
-        link.cancel()
 
     def _open_rooms(self, doors: tuple[str, ...]):
         from stream_server.metrics import RoomMetrics

@@ -317,7 +317,7 @@ class Driver:
         if session.writes and (text := session.take_text()) is not None:
             self._engine.write(self.session_id, *text)
         for message in session.take_messages():
-            self._say(message)
+            self._say(self._seat.said(message))
         if session.judged_later and session.unjudged is not None:
             self._jury.call(self)
 

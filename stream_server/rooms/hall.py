@@ -75,9 +75,13 @@ class Hall:
 
         Raises Overloaded where there are too many viewers.
         """
-        showing = await self._showing(room)
-        if showing is None:
-            return None
+        while True:
+            showing = await self._showing(room)
+            if showing is None:
+                return None
+            if self._showings.get(room.public) is showing:
+                break
+            # It was closed meanwhile, as nobody was in it yet.
         if len(showing.audience.viewers) >= self._limits.viewers:
             raise Overloaded(f"{self._limits.viewers} viewers read in this room already", retry_after_s=30)
         viewer = showing.audience.enter(sink, after, self._loop.time(), on_over)

@@ -142,7 +142,7 @@ class Rooms:
                 await self._count()
             except Exception:
                 log.exception("rooms could not be swept")
-            await asyncio.sleep(min(SWEEP_S, kept_ms / 1000))
+            await asyncio.sleep(min(SWEEP_S, kept_ms / 10_000))
 
     async def _count(self) -> None:
         self._observer.rooms(await self._clerk.read(lambda store: store.count()))

@@ -43,8 +43,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     partials: bool = True
     name: str = ""
     hotwords: HotwordList | None = None
-    room: str | None = None
     resumable: bool = True
+    room: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from stream_server.doors import meetings
 from stream_server.doors.http import Health, create_http
 from stream_server.doors.pages import DIRECTORY, HEADERS
 
@@ -43,6 +44,14 @@ async def test_files_come_with_their_type_and_once(name: str, kind: str) -> None
     assert first.content == (DIRECTORY / name).read_bytes() and first.headers["Content-Type"] == kind
     assert all(first.headers[header] == value for header, value in HEADERS.items())
     assert (again.status_code, again.content, changed.status_code) == (304, b"", 200)
+
+
+async def test_a_server_without_rooms_says_so() -> None:
+    transport = httpx2.ASGITransport(create_http(Health(), lambda: b"", meetings.routes(None)))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://door") as http:
+        for answer in (await http.post("/v1/rooms", json={"name": "x"}), await http.get("/v1/rooms/x/live"),
+                       await http.get("/v1/rooms/x/transcript.srt"), await http.delete("/v1/rooms/x")):
+            assert (answer.status_code, answer.json()["code"]) == (404, "unsupported")
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fapp.py", "%2Fetc%2Fpasswd", ".", "__pycache__"])
