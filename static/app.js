@@ -4,26 +4,31 @@ import {ask} from "./by-webrtc.js";
 import {Captions, clock} from "./captions.js";
 import {TYPES, render} from "./exports.js";
 import {FilePanel} from "./file-panel.js";
+import * as look from "./look.js";
+import {Meeting} from "./meeting.js";
+import {RoomCaptions} from "./room-captions.js";
 import {Session} from "./session.js";
 import * as settings from "./settings.js";
 import * as sound from "./sound.js";
-import {currentLanguage, setLanguage, text, translate} from "./texts.js";
+import {text} from "./texts.js";
 import {Trouble} from "./trouble.js";
 
 const find = id => document.getElementById(id);
-const THEMES = ["auto", "light", "dark"];
 const DELAYS_KEPT = 5;
 
 let session = null, state = "idle", shown = null, noted = null, stopMeter = null, ready = null, windows = [];
 let startedAt = null, delays = [];
 
-const captions = new Captions({
+const speakToken = new URLSearchParams(location.search).get("speak");
+const captions = new (speakToken ? RoomCaptions : Captions)({
   transcript: find("transcript"), segments: find("segments"), spoken: find("spoken"),
   follows: following => { find("latest").hidden = following; },
 });
+const meeting = new Meeting(speakToken, captions, {complain, changed: controls});
 
 const files = new FilePanel({
-  free: () => !session && state !== "opening", wishes, note, message: hear,
+  refusal: () => meeting.token ? "file-in-meeting" : session || state === "opening" ? "file-busy" : null,
+  wishes, note, message: hear,
   begun: () => {
     complain(null);
     note(null);
@@ -36,7 +41,7 @@ const files = new FilePanel({
 });
 
 async function start(makeSource) {
-  if (session || state === "opening" || files.busy) return;
+  if (session || state === "opening" || files.busy || !meeting.named()) return;
   setState("opening");
   complain(null);
   note(null);
@@ -72,7 +77,8 @@ function finish(trouble) {
 function wishes() {
   const window = settings.get("window");
   const words = hotwords();
-  return {end_silence_ms: Number(settings.get("silence")), ...(words.length ? {hotwords: words} : {}),
+  return {...meeting.wishes(), end_silence_ms: Number(settings.get("silence")),
+    ...(words.length ? {hotwords: words} : {}),
     ...(window && windows.some(each => each.join() === window) ? {chunk_size: window.split(",").map(Number)} : {})};
 }
 
@@ -113,7 +119,8 @@ function setState(name) {
 
 function controls() {
   const busy = ["opening", "connecting", "reconnecting", "listening", "speech", "stopping", "transcribing"].includes(state);
-  find("speak").textContent = text(busy && !files.busy ? "stop" : "start");
+  find("speak").textContent = text(meeting.word(busy) ?? (busy && !files.busy ? "stop" : "start"));
+  meeting.show(busy);
   // Not `disabled`: a button that is, loses the focus, and who uses the keyboard their place.
   find("speak").ariaDisabled = String(state === "stopping" || state === "opening" || files.busy);
   find("sample").ariaDisabled = find("choose").ariaDisabled = String(busy);
@@ -121,6 +128,7 @@ function controls() {
   find("light").classList.toggle("on", state === "speech");
   find("empty").hidden = busy || captions.finals.length > 0;
   find("save").disabled = find("clear").disabled = !captions.finals.length;
+  find("choose").hidden = find("clear").hidden = Boolean(meeting.token);
 }
 
 function complain(trouble) {
@@ -148,6 +156,7 @@ function showLevel(level) {
 
 function save() {
   const format = find("format").value;
+  if (meeting.token) return meeting.save(format);
   const about = {started_at: new Date(startedAt).toISOString(), model: ready?.model, window: ready?.window};
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([render(format, captions.finals, about)], {type: TYPES[format]}));
@@ -188,14 +197,7 @@ function showWindows() {
 }
 
 function showAll() {
-  setLanguage(settings.get("language"));
-  translate();
-  const theme = settings.get("theme");
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  find("language").textContent = text("other-language");
-  find("language").lang = currentLanguage() === "zh" ? "en" : "zh";
-  find("theme").textContent = text(`theme-${theme}`);
+  look.show();
   find("transcript").classList.toggle("without-times", !settings.get("times"));
   showWindows();
   fillMicrophones();
@@ -213,11 +215,7 @@ function bind() {
   find("latest").onclick = () => { captions.jump(); find("transcript").focus(); };
   find("save").onclick = save;
   find("clear").onclick = () => { captions.clear(); find("speak").focus(); controls(); };
-  find("language").onclick = () => { settings.set("language", currentLanguage() === "zh" ? "en" : "zh"); showAll(); };
-  find("theme").onclick = () => {
-    settings.set("theme", THEMES[(THEMES.indexOf(settings.get("theme")) + 1) % THEMES.length]);
-    showAll();
-  };
+  look.bind(showAll);
   for (const id of ["microphone", "window", "silence", "way", "format"]) {
     if (settings.get(id) !== undefined) find(id).value = settings.get(id);
     find(id).oninput = () => { settings.set(id, find(id).value); showWindows(); };

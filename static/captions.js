@@ -16,10 +16,14 @@ export class Captions {
     this.list = segments;
     this.spoken = spoken;
     this.following = true;
+    this.top = 0;
     this.offset = 0;
     this.open = new Map();
     transcript.addEventListener("scroll", () => {
-      const following = transcript.scrollHeight - transcript.scrollTop - transcript.clientHeight < NEAR_END_PX;
+      const top = transcript.scrollTop, near = transcript.scrollHeight - top - transcript.clientHeight < NEAR_END_PX;
+      // Lines that came since move the end away, but only people move the view back.
+      const following = near || (this.following && top >= this.top);
+      this.top = top;
       if (following !== this.following) follows(this.following = following);
     });
     new ResizeObserver(() => this.follow()).observe(transcript);
@@ -112,7 +116,7 @@ export class Captions {
 }
 
 // Puts each of the words that a final line has into a <mark>.
-function mark(node, words) {
+export function mark(node, words) {
   const all = words.filter(Boolean).sort((one, other) => other.length - one.length).map(word => RegExp.escape?.(word)
     ?? word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   if (!all.length) return;
@@ -126,6 +130,6 @@ function mark(node, words) {
 }
 
 // Touches the page only where something is other than before.
-function change(node, data) {
+export function change(node, data) {
   if (node.data !== data) node.data = data;
 }

@@ -7,8 +7,8 @@ import {text} from "./texts.js";
 const find = id => document.getElementById(id);
 
 export class FilePanel {
-  // `on`: free() tells whether a file can be taken now, wishes(), begun(), message(message), note(key, values),
-  // ended(trouble or null).
+  // `on`: refusal() tells why no file can be taken now, null where one can; wishes(), begun(), message(message),
+  // note(key, values), ended(trouble or null).
   constructor(on) {
     this.on = on;
     this.run = null;
@@ -48,7 +48,8 @@ export class FilePanel {
   }
 
   take(file, oneOfMany = false) {
-    if (this.busy || !this.on.free()) return this.on.note("file-busy");
+    const refusal = this.busy ? "file-busy" : this.on.refusal();
+    if (refusal) return this.on.note(refusal);
     const run = this.run = new FileRun(file, this.on.wishes(), {
       message: this.on.message, note: this.on.note, progress: (...done) => this.show(...done),
       ended: trouble => { this.run = null; this.finish(trouble); },

@@ -3,7 +3,7 @@
 const KEY = "captions";
 const DEFAULTS = {
   microphone: "", echoCancellation: false, noiseSuppression: false, autoGainControl: false, window: "", silence: 800, hotwords: "",
-  way: "auto", times: true, theme: "auto", language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
+  way: "auto", times: true, name: "", theme: "auto", language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
 };
 
 function read() {

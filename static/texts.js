@@ -1,5 +1,7 @@
 // Everything the page says, in both languages. `{name}` is filled in.
 
+import {ROOM_TEXTS} from "./room-texts.js";
+
 const TEXTS = {
   en: {
     "title": "Live captions", "other-language": "中文", "transcript": "Captions", "level": "Level",
@@ -134,6 +136,7 @@ const TEXTS = {
     "internal": "服务器出错（{message}）。请再按“开始”；如果仍然如此，请看服务器日志。",
   },
 };
+for (const [name, texts] of Object.entries(ROOM_TEXTS)) Object.assign(TEXTS[name], texts);
 
 let language = "en";
 

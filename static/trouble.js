@@ -20,6 +20,7 @@ export function ofMicrophone(error) {
 // The sentence for an error message of the server that ends the session.
 export function ofServer(error) {
   const seconds = error.retry_after_s ?? 5;
+  if (error.field === "room") return new Trouble("room-closed");
   switch (error.code) {
     case "overloaded": return new Trouble("overloaded", {seconds});
     case "engine_away": return new Trouble("engine-away", {seconds});

@@ -9,6 +9,7 @@ from importlib.resources import files
 import pytest
 
 from tests.browser.conftest import ALLOWED, CHROMIUM, FAKE_DEVICE, PATIENCE_MS
+from tests.browser.meetings import address, new_room
 from tests.support.server import Server
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -25,6 +26,21 @@ LINES = """async () => {
     captions.final({segment, text: `第 ${segment} 次会议在下午三点`, start_ms: segment * 4000,
                     end_ms: segment * 4000 + 3000, reason: "silence", tokens: [], hotwords: ["会议"]});
   captions.partial({segment: 30, revision: 1, text: "今天天气很好", stable: 3, start_ms: 120000, end_ms: 121000});
+}"""
+ROOM_LINES = """async () => {
+  const {RoomCaptions} = await import("/static/room-captions.js");
+  const find = id => document.getElementById(id);
+  const captions = new RoomCaptions({transcript: find("transcript") ?? find("bar"), segments: find("segments"),
+                                     spoken: find("spoken"), follows: () => {}});
+  const speakers = Array.from({length: 9}, (_, number) => ({speaker: number, name: `Speaker ${number}`}));
+  captions.room({speakers});
+  for (const {speaker, name} of speakers) {
+    const line = {speaker, name, begin_ms: 4000 * speaker, end_ms: 4000 * speaker + 3000};
+    captions.said({...line, id: speaker, segment: 0, text: "下次会议在下午三点", hotwords: ["会议"]});
+    captions.saying({...line, segment: 1, begin_ms: 40_000, text: "今天天气很好", stable: 3});
+  }
+  const people = find("people");
+  if (people) captions.showPeople(people);
 }"""
 
 
@@ -87,6 +103,38 @@ def with_a_hint(page) -> None:
     page.locator("#drop").evaluate("each => { each.hidden = false; }")
 
 
+def creating(page) -> None:
+    page.click("#new-meeting summary")
+
+
+def with_speakers(page) -> None:
+    page.evaluate(ROOM_LINES)
+    page.locator("#empty").evaluate("each => { each.hidden = true; }")
+    page.wait_for_selector("h1:has-text('Round'), h2:has-text('Round')")
+
+
+def with_links(page) -> None:
+    with_speakers(page)
+    page.wait_for_selector("#end-meeting")
+
+
+def recorded(page) -> None:
+    with_speakers(page)
+    page.locator("#recorded").evaluate("each => { each.hidden = false; each.textContent = 'It is recorded.'; }")
+
+
+def lost(page) -> None:
+    page.wait_for_selector("#trouble:not([hidden])")
+
+
+def over_a_picture(page) -> None:
+    page.evaluate(ROOM_LINES)
+
+
+def in_a_room(page: str, more: str = "") -> Callable[[Server], str]:
+    return lambda server: address(server, new_room(server), page, more).removeprefix(server.http)
+
+
 @dataclass(frozen=True)
 class View:
     """`prepare` brings the page at `path` into the state that is judged; `path` may depend on the server."""
@@ -113,6 +161,15 @@ VIEWS = {
     "dropping": View(with_a_hint),
     "phone": View(with_lines, options=PHONE),
     "phone settings": View(with_settings, options=PHONE),
+    "creating a meeting": View(creating),
+    "meeting": View(with_links, in_a_room("", "#new")),
+    "dark meeting": View(with_links, in_a_room("", "#new"), {"color_scheme": "dark"}),
+    "phone meeting": View(with_links, in_a_room("", "#new"), PHONE),
+    "reading": View(recorded, in_a_room("room")),
+    "dark reading": View(recorded, in_a_room("room"), {"color_scheme": "dark"}),
+    "phone reading": View(with_speakers, in_a_room("room"), PHONE),
+    "wrong link": View(lost, "/room?read=nonsense"),
+    "overlay": View(over_a_picture, in_a_room("overlay", "&lines=8&wide=1")),
 }
 
 

@@ -141,10 +141,10 @@ def test_everything_can_be_reached_and_is_named_for_those_who_do_not_see(caption
     assert len(names) > 15 and all(names)
     captions.locator("body").click(position={"x": 5, "y": 300})
     reached = []
-    for _ in range(8):
+    for _ in range(12):
         captions.keyboard.press("Tab")
         reached.append(captions.evaluate("() => document.activeElement.id || document.activeElement.tagName"))
     assert {"transcript", "speak", "sample", "format", "SUMMARY"} <= set(reached)
-    captions.focus("summary")
+    captions.focus("#settings summary")
     captions.keyboard.press("Enter")
     assert captions.is_visible("#microphone") and captions.is_visible("#silence")

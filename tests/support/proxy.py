@@ -19,6 +19,8 @@ class Proxy:
         self.connections = 0
         self.passed = 0
         """Bytes that went to the server."""
+        self.refusing = False
+        """Whether new connections are reset too."""
         self.cut_at: list[int] = []
         """At how many bytes to the server, rising, everything is cut."""
         self.deaf = asyncio.Event()
@@ -30,6 +32,9 @@ class Proxy:
             writer.transport.abort()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
         self.connections += 1
         there, onward = await asyncio.open_connection(*self._server)
         self._open |= {writer, onward}
