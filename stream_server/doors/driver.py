@@ -325,7 +325,7 @@ class Driver:
         if isinstance(message, Error):
             self._observer.failed(message.code)
         self._stopwatch.said(message)
-        self._put(self._seat.said(message))
+        self._put(message)
 
     def _put(self, message: ServerMessage) -> None:
         self._delivery.put(message)
@@ -333,10 +333,8 @@ class Driver:
     def _set_alarm(self) -> None:
         if self._outbox.goodbye is not None:
             return
-        if self._session is not None:
-            deadline = self._session.next_deadline(self._loop.time())
-        else:
-            deadline = self._heard_at + self._patience_s
+        session = self._session
+        deadline = session.next_deadline(self._loop.time()) if session else self._heard_at + self._patience_s
         # Deadlines move with every message; an alarm that rings too early sets the next one.
         if deadline is None or (self._alarm is not None and self._alarm.when() <= deadline):
             return
