@@ -117,7 +117,6 @@ class ResumingDriver(Driver):
         self._record, self._messages = former._record, former._messages
         self._seat, former._seat = former._seat, ALONE
         former.session_id = former._session = former._record = None
-        self._seat, former._seat = former._seat, ALONE
         former.token, self.token = "", resume.token
         self._parking.take_over(self, resume.token)
         self._moved(self.session_id, self)
