@@ -28,6 +28,9 @@ from stream_server.config import ServeSettings
 from stream_server.models.devices import DTYPES, choose_dtype
 from stream_server.units import SAMPLE_RATE
 
+MEDIAN_S = 4.0
+"""Seconds of the recordings that are said."""
+
 PAUSE = SAMPLE_RATE * 3 // 20
 """Between the recordings of a long segment."""
 
@@ -35,7 +38,7 @@ PAUSE = SAMPLE_RATE * 3 // 20
 def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     say = progress(options.json)
-    utterances = [trimmed(each) for each in _recordings(options.audio)]
+    utterances = _long_enough([trimmed(each) for each in _recordings(options.audio)])
     report: dict[str, object] = {}
     if options.seconds:
         report |= _waits(utterances, options, say)
@@ -109,6 +112,15 @@ def _long(utterances: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
     length = round(seconds * SAMPLE_RATE)
     return [trimmed(speech.take(np.arange(start, start + length), mode="wrap"))
             for start in range(0, 4 * 7 * SAMPLE_RATE, 7 * SAMPLE_RATE)]
+
+
+def _long_enough(utterances: list[np.ndarray]) -> list[np.ndarray]:
+    """Without the shortest, so that the median is MEDIAN_S at least, where there are longer ones."""
+    shortest_last = sorted(utterances, key=len, reverse=True)
+    median = next((count for count in range(len(utterances), 0, -1)
+                   if len(shortest_last[count // 2]) >= MEDIAN_S * SAMPLE_RATE), len(utterances))
+    least = len(shortest_last[median - 1])
+    return [each for each in utterances if len(each) >= least]
 
 
 def _turned(utterances: Sequence[np.ndarray], by: int) -> list[np.ndarray]:

@@ -20,8 +20,9 @@ from stream_server.bench.report import percentile
 from stream_server.units import SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE * 60 // 1000
-LOUD = 0.03
-"""Part of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech."""
+BEGINS, ENDS = 0.03, 0.25
+"""Parts of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech: at its beginning, and at its end,
+where breath and noise for which no detector waits would count as time won."""
 
 PATIENCE_S = 12.0
 """Of silence behind an utterance; what has no final by then counts as missed."""
@@ -37,7 +38,8 @@ class Waits:
 
     def row(self, name: str) -> dict[str, object]:
         return {"of": name, "finals": len(self.seconds), "second passes": self.second_passes, "missed": self.missed,
-                **{f"p{percent} ms": 1000 * percentile(self.seconds, percent) for percent in (50, 95, 99, 100)}}
+                **{f"p{percent} ms": 1000 * percentile(self.seconds or [np.nan], percent)
+                   for percent in (50, 95, 99, 100)}}
 
     def note(self, final: Final, seconds: float) -> None:
         self.seconds.append(seconds)
@@ -57,11 +59,11 @@ class Manner:
 
 
 def trimmed(samples: np.ndarray) -> np.ndarray:
-    """A recording from its first to its last 10 ms of speech."""
+    """A recording from its first to its last 10 ms that are surely speech."""
     step = SAMPLE_RATE // 100
     loudness = np.abs(samples[: len(samples) // step * step].astype(float)).reshape(-1, step).mean(1)
-    loud = np.flatnonzero(loudness >= LOUD * loudness.max())
-    return samples[loud[0] * step : (loud[-1] + 1) * step]
+    first, last = (np.flatnonzero(loudness >= part * loudness.max()) for part in (BEGINS, ENDS))
+    return samples[first[0] * step : (last[-1] + 1) * step]
 
 
 class Speaker:
