@@ -64,6 +64,14 @@ def speaking(page) -> None:
     page.evaluate(LINES)
 
 
+def reconnecting(page) -> None:
+    page.evaluate("() => { window.WebSocket = class { constructor() { setTimeout(() => this.onclose({}), 0); } }; }")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
+        speaking(page)
+    page.evaluate("address => { fetch(address, {method: 'DELETE'}); }", answer.value.headers["location"])
+    page.locator("#state-text").filter(has_text="Connecting again").wait_for()
+
+
 def with_settings(page) -> None:
     page.click("#settings summary")
     page.wait_for_selector("#microphone option:nth-child(2)", state="attached")
@@ -149,6 +157,7 @@ VIEWS = {
     "lines": View(with_lines),
     "scrolled back": View(scrolled_back),
     "speaking": View(speaking),
+    "reconnecting": View(reconnecting),
     "settings": View(with_settings),
     "error": View(with_an_error),
     "note": View(with_a_note),
