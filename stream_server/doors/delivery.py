@@ -10,7 +10,7 @@ from stream_server.dialects import Dialect
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
 from stream_server.doors.outbox import Outbox, Rest
-from stream_server.session.messages import ServerMessage
+from stream_server.session.messages import Error, ServerMessage
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ class Delivery:
         self._delivered = delivered
 
     def put(self, message: ServerMessage) -> None:
-        """Says it now, or behind what waits."""
-        if self.outbox.awaited and self._link.free:
+        """Says it now, or behind what waits; an error once it is known how the connection is closed after it."""
+        if self.outbox.awaited and self._link.free and not isinstance(message, Error):
             self._deliver_now(message)
         else:
             self.outbox.put(message)

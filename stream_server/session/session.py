@@ -110,10 +110,10 @@ class Session:
         """Takes audio from which nothing can follow yet: no segment begins, ends or is cut with it, and no hop is
         complete. It is heard together with the first audio from which something can, since most of what a message
         costs is to come to its session at all. False where it is to be received as usual; always before the first."""
-        left = self._may_hold - len(data)
-        if left < 0:
+        size = len(data)
+        if not 0 < size <= self._may_hold:
             return False
-        self._may_hold = left
+        self._may_hold -= size
         self._held.append(bytes(data))
         self._heard_client = True
         return True

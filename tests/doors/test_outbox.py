@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_server.doors.outbox import FULL, Goodbye, Outbox
+from stream_server.doors.outbox import FULL, Goodbye, Outbox, Rest
 from stream_server.session.messages import Final, Partial, ServerMessage, Speech
 
 
@@ -91,3 +91,25 @@ async def test_finals_are_all_there_in_order_and_partials_at_most_one_a_segment(
     for message in partials:
         latest = max(i for i, (segment, _) in enumerate(puts) if segment == message.segment)
         assert message.revision == latest
+
+
+async def test_the_rest_of_a_message_goes_before_all_others() -> None:
+    outbox = Outbox()
+    outbox.put(speech(1))
+    outbox.put_rest(Rest(final(0), ["the second half"]))
+    assert await emptied(outbox) == [Rest(final(0), ["the second half"]), speech(1)]
+
+
+async def test_nothing_goes_past_what_waits_or_behind_the_goodbye() -> None:
+    outbox = Outbox()
+    assert not outbox.awaited
+    writer = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    assert outbox.awaited
+    outbox.put(speech(0))
+    assert not outbox.awaited
+    assert await writer == speech(0)
+    writer = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    outbox.close(1000, "")
+    assert not outbox.awaited and await writer is None

@@ -67,11 +67,18 @@ def test_most_messages_of_speech_are_held():
     assert 85 <= held <= 90
 
 
-def test_nothing_is_held_before_the_first_audio_and_after_the_stop():
+@pytest.mark.parametrize("message", [b"", bytes(640)])
+def test_nothing_is_held_before_the_first_audio_and_after_the_stop(message):
     talk = Conversation()
-    assert not talk.session.hold(bytes(640))
+    assert not talk.session.hold(message)
     talk.audio(silence(0.1)).stop()
-    assert not talk.session.hold(bytes(640))
+    assert not talk.session.hold(message)
+
+
+def test_however_small_messages_are_few_are_held():
+    talk = Conversation(vad="none").audio(voice(0.2))
+    assert sum(talk.session.hold(b"x") for _ in range(100_000)) <= 2 * 9_600
+    assert not talk.session.hold(b"")
 
 
 def test_a_client_that_comes_back_need_not_send_again_what_is_held():
