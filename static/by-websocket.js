@@ -12,7 +12,7 @@ export async function connect(recorder, first, {onMessage, onClose}, origin = nu
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/v1/stream`);
   await opened(socket);
-  const mostUnsent = MOST_UNSENT_S * recorder.rate * 2;
+  let mostUnsent = MOST_UNSENT_S * recorder.rate * 2;
   let closed = false;
   const close = code => {
     if (closed) return;
@@ -26,12 +26,16 @@ export async function connect(recorder, first, {onMessage, onClose}, origin = nu
     begunAt ??= performance.now() - 60;
     socket.send(block);
   };
+  const sendLive = block => {
+    send(block);
+    if (socket.bufferedAmount > mostUnsent) close(1006);
+  };
   socket.onmessage = ({data}) => onMessage(JSON.parse(data));
   socket.onclose = ({code}) => close(code);
   socket.send(JSON.stringify(first));
   if (origin === null) {
     origin = recorder.position;
-    recorder.playTo(block => { send(block); if (socket.bufferedAmount > mostUnsent) close(1006); });
+    recorder.playTo(sendLive);
   }
   return {
     name: "WebSocket",
@@ -40,7 +44,9 @@ export async function connect(recorder, first, {onMessage, onClose}, origin = nu
     // Sends what was heard since the session's sample `from`, and what will be; how many seconds of it are lost.
     replay(from) {
       const lost = recorder.playTo(send, origin + from);
-      recorder.take = block => { send(block); if (socket.bufferedAmount > mostUnsent) close(1006); };
+      recorder.take = sendLive;
+      // What is sent all at once takes the network its time.
+      mostUnsent += socket.bufferedAmount;
       return lost / recorder.rate;
     },
     send(message) {

@@ -25,7 +25,7 @@ def speech() -> np.ndarray:
 SPEECH = speech()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(end=st.integers(2 * SECOND, 4 * SECOND), early=st.integers(SECOND * 6 // 10, SECOND * 14 // 10),
        gain=st.floats(0.2, 1.5), noise=st.floats(0, 200))
 def test_it_is_found_to_the_sample_however_wrong_the_reckoning(end: int, early: int, gain: float, noise: float) -> None:
@@ -76,6 +76,7 @@ def test_other_speech_is_not_taken_for_it() -> None:
     assert find_seam(SPEECH[:2 * SECOND], SPEECH[4 * SECOND:6 * SECOND], SECOND) == SECOND
 
 
+@settings(max_examples=25, deadline=None)
 @given(cut=st.integers(1, 9_000), length=st.integers(0, 2 * SECOND))
 def test_nothing_behind_it_is_lost_however_it_comes(cut: int, length: int) -> None:
     end, again = 3 * SECOND, SPEECH[2 * SECOND:2 * SECOND + length]

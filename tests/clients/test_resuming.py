@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_client import ConnectionFailed, Ended, Event, Final, Flushed, Partial, Speech, connect
@@ -19,6 +19,7 @@ from tests.support.server import Server
 BLOCK_BYTES = 3_200
 
 
+@settings(max_examples=25, deadline=None)
 @given(messages=st.lists(st.one_of(st.binary(min_size=1, max_size=9), st.text(max_size=2)), max_size=30),
        taken=st.integers(0, 30), cuts=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=4))
 def test_the_server_gets_each_byte_and_text_once_and_in_order(messages, taken, cuts) -> None:

@@ -14,8 +14,8 @@ ENDED = Ended(received_ms=2000, recognised_ms=1500, silent_ms=500, dropped_ms=0,
 
 
 def funasr_start(**options: object) -> Start:
-    """What FunASR's dialect makes of a configuration: its clients cannot resume."""
-    return Start(resumable=False, **options)
+    """What FunASR's dialect makes of a configuration."""
+    return Start(**options)
 
 
 class Conversation:

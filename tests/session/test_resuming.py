@@ -94,6 +94,7 @@ def test_cut_anywhere_and_resumed_it_has_the_finals_of_the_uncut_session(cuts, s
                                                                     abs=2)
 
 
+@settings(max_examples=25, deadline=None)
 @given(unread=st.integers(0, 200))
 def test_messages_lost_at_the_very_end_are_said_again(unread: int) -> None:
     client = Client()
@@ -126,6 +127,7 @@ def test_a_lost_connection_is_no_silence_of_the_client() -> None:
     assert client.finals == uncut(SOUND.tobytes())
 
 
+@settings(max_examples=25, deadline=None)
 @given(rates=st.lists(st.sampled_from([8_000, 16_000, 44_100, 48_000]), min_size=2, max_size=5))
 def test_session_time_goes_on_when_the_audio_is_written_otherwise(rates: list[int]) -> None:
     talk = Conversation(sample_rate=rates[0])
