@@ -279,8 +279,7 @@ class _Door:
                                     self._settings.session, self._settings.limits,
                                     detectors.load(self._settings.vad_model), self._role.hotwords, parking,
                                     self._rooms or NoRooms())
-        self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc,
-                              self._settings.limits, metrics)
+        self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc, limits, metrics)
         self._neighbours = Neighbours(Path(self._role.runtime), self._role.name, doors, self._webrtc.end,
                                       {CARRY: self._reception.serve_carried,
                                        OFFER: partial(answer_neighbour, self._webrtc)})

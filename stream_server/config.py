@@ -100,6 +100,9 @@ class RoomSettings(Frozen):
     speakers: int = Field(32, ge=1, le=1_000, description="speakers in a room at once")
     viewers: int = Field(1_000, ge=1, le=100_000, description="viewers of a room at each door")
     captions: int = Field(10_000, ge=100, le=1_000_000, description="finals that are kept of a room: the last ones")
+    recording_folder: Path | None = Field(None, description="a folder for the sound of rooms that were made with "
+                                                            "`record`; without one no sound is kept")
+    recording_hours: float = Field(8.0, gt=0, le=24, description="sound that is kept of a speaker's session")
 
 
 class ServeSettings(Frozen):

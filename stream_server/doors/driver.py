@@ -151,7 +151,6 @@ class Driver:
         # The alarm stays where it is: an open session's deadline only moves away, and `_ring` looks at this.
         self._heard_at = self._loop.time()
         if session.hold(data):
-            self._seat.hear(data)
             return True
         if session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
             return False
@@ -161,7 +160,6 @@ class Driver:
                 for command in commands:
                     self._pass_on(command)
                 session.receive_audio(audio)
-                self._seat.hear(audio)
             except ClientError as error:
                 self._complain(error)
             self._pass_on_output(session)
@@ -214,8 +212,7 @@ class Driver:
         for start in range(0, len(audio), AUDIO_PIECE_BYTES):
             if self._session is None:
                 return
-            self._session.receive_audio(piece := audio[start:start + AUDIO_PIECE_BYTES])
-            self._seat.hear(piece)
+            self._session.receive_audio(audio[start:start + AUDIO_PIECE_BYTES])
             if start + AUDIO_PIECE_BYTES < len(audio):
                 self._pump()
                 await asyncio.sleep(0)
@@ -257,6 +254,7 @@ class Driver:
             self._free()
             error.fatal = True
             raise
+        self._seat.attend(session)
 
     def _complain(self, error: ClientError) -> None:
         self._say(Error(code=error.code, message=error.message, fatal=error.fatal, field=error.field,

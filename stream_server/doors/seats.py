@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from stream_server.errors import ClientError
 from stream_server.session.messages import ServerMessage, Start
+from stream_server.session.session import Session
 
 M = TypeVar("M", bound=ServerMessage)
 
@@ -13,8 +14,8 @@ M = TypeVar("M", bound=ServerMessage)
 class Seat(Protocol):
     """Told what a session hears and says."""
 
-    def hear(self, audio: bytes) -> None:
-        """Audio that the session has taken."""
+    def attend(self, session: Session) -> None:
+        """This is the session; it has begun, and nothing was heard yet."""
 
     def said(self, message: M) -> M:
         """What the session says; returns it as its client is to be told it."""
@@ -33,8 +34,8 @@ class Seats(Protocol):
 class Alone:
     """Nobody else hears of it."""
 
-    def hear(self, audio: bytes) -> None:
-        """Nothing is kept."""
+    def attend(self, session: Session) -> None:
+        """Nothing of it is wanted."""
 
     def said(self, message: M) -> M:
         return message

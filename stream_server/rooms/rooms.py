@@ -16,6 +16,7 @@ from stream_server.rooms.clerk import Clerk
 from stream_server.rooms.files import store_file
 from stream_server.rooms.hall import Hall, Limits, Place
 from stream_server.rooms.observer import RoomObserver
+from stream_server.rooms.recording import Recorder
 from stream_server.rooms.seat import Seat
 from stream_server.rooms.store import NewRoom, Room, Scene, Transcript
 from stream_server.session.messages import Start
@@ -41,12 +42,17 @@ class Rooms:
         self._bus = Bus(runtime, door, doors, self._hear)
         self._hall = Hall(self._clerk, Limits(settings.viewers, settings.captions, patience_s), observer,
                           self._bus.subscribe, self._bus.unsubscribe)
+        self._recorder = None
+        if settings.recording_folder is not None:
+            self._recorder = Recorder(settings.recording_folder, settings.recording_hours)
         self._sweeping = asyncio.create_task(self._sweep(doors))
 
     # ---- of rooms
 
     async def create(self, name: str, recorded: bool) -> NewRoom:
-        """Raises Overloaded where there are too many."""
+        """`recorded`: whether its sound shall be kept, which needs a folder of the operator's. Raises Overloaded where
+        there are too many."""
+        recorded = recorded and self._recorder is not None
         made = await self._clerk.write(lambda store: store.create(name, recorded, _now(), most=self._settings.most))
         await self._count()
         return made
@@ -85,7 +91,8 @@ class Rooms:
             joining.add_done_callback(self._leave_again)
             raise
         self._changed(room.public)
-        return Seat(room, speaker, self._clerk.put, self._partial, time.time)
+        track = self._recorder.track(room, speaker) if room.recorded and self._recorder is not None else None
+        return Seat(room, speaker, self._clerk.put, self._partial, time.time, track)
 
     def _leave_again(self, joining: asyncio.Future) -> None:
         if not joining.cancelled() and joining.exception() is None:
@@ -108,6 +115,8 @@ class Rooms:
         await self._hall.close()
         await self._clerk.close()
         await self._bus.close()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
 
     # ---- inside
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,8 @@ class Intake:
         self.position = 0
         """Whole samples that have come, counted at the rate of the audio that comes now."""
         self.encoding = options.encoding
+        self.tap: Callable[[np.ndarray], None] | None = None
+        """Given all samples that are heard, in order."""
         self._seam: Seam | None = None
         self._decoder = PcmDecoder(options.encoding)
         self._resampler = Resampler(options.sample_rate)
@@ -143,6 +146,8 @@ class Intake:
                 self._join()
             return
         self.ring.append(samples)
+        if self.tap is not None:
+            self.tap(samples)
         self.vad.receive(samples)
         self.judge()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stream_server.rooms.clerk import Left
 from stream_server.rooms.seat import Seat
 from stream_server.rooms.store import Caption, Room, Speaker
@@ -9,6 +11,7 @@ from stream_server.session.messages import Ended, Final, Partial, Ready, Speech
 from tests.rooms.test_audience import read
 
 ROOM = Room(1, "0123456789abcdef", "晨会", "read", True, 1_800_000_000_000, None)
+NOTHING, SOUND = np.zeros(0, np.int16), np.zeros(160, np.int16)
 READY = Ready(session="s", model="m", encoding="pcm_s16le", sample_rate=16_000, window={}, vad="webrtc",
               end_silence_ms=1, pre_roll_ms=1, min_speech_ms=1, max_segment_ms=1)
 
@@ -43,11 +46,11 @@ def test_times_are_the_room_s_from_the_first_audio_on() -> None:
     desk = Desk()
     desk.seat.said(READY)
     desk.now += 2
-    desk.seat.hear(b"")
+    desk.seat.hear(NOTHING)
     desk.now += 1
-    desk.seat.hear(b"\0\0")
+    desk.seat.hear(SOUND)
     desk.now += 100
-    desk.seat.hear(b"\0\0")
+    desk.seat.hear(SOUND)
     partial = Partial(segment=2, revision=1, text="开", stable=1, start_ms=400, end_ms=500)
     assert desk.seat.said(partial) is partial
     desk.seat.said(final())
@@ -57,7 +60,7 @@ def test_times_are_the_room_s_from_the_first_audio_on() -> None:
 
 def test_words_that_came_to_nothing_are_taken_back() -> None:
     desk = Desk()
-    desk.seat.hear(b"\0\0")
+    desk.seat.hear(SOUND)
     desk.seat.said(final(text="", tokens=[], hotwords=[]))
     assert desk.put == [] and desk.shown[0]["text"] == "" and desk.shown[0]["segment"] == 2
 
