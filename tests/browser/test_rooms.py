@@ -198,6 +198,19 @@ def test_a_lost_connection_is_told_and_what_was_said_meanwhile_comes_once(server
         assert not page.is_visible("#note")
 
 
+def test_a_connection_that_died_without_a_word_is_made_again(server: Server, browse: Browse) -> None:
+    room = new_room(server)
+    text = speak(server, room, "Anna", "command")
+    with browse(address(server, room)) as page:
+        page.clock.install()
+        page.reload()
+        wait_for_line(page, "Anna", text)
+        with page.expect_request(re.compile(r"/live\?after=\d+$")):
+            page.clock.fast_forward(60_000)
+        wait_for_state(page, "Live")
+        assert lines(page) == [("Anna", text)]
+
+
 @pytest.mark.parametrize("place", ["/room?read=nonsense", "/?speak=nonsense"])
 def test_a_wrong_link_is_told_with_what_to_do(server: Server, browse: Browse, place: str) -> None:
     with browse(server.http + place, expected="404") as page:
