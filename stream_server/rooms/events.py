@@ -10,7 +10,8 @@ import msgspec
 
 from stream_server.rooms.store import Room, Said, Speaker
 
-HEARTBEAT = b":\n\n"
+HEARTBEAT = b"event: beat\ndata: {}\n\n"
+"""No comment, which a page would not see: it takes a connection without one for dead."""
 RETRY_MS = 2_000
 """After how long a browser comes back whose connection broke."""
 
