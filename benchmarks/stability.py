@@ -46,11 +46,11 @@ class Watch:
     """What one session was told: partials, and the first pass's finals; those of a second pass may say anything.
 
     `taken_back` characters had been called stable. Of `provisional` ones, shown and not stable at first, `changed`
-    became others or went away. `rewritten`: second passes whose final does not begin with the stable text.
+    became others or went away. Of `second_passes` so many finals as `rewritten` do not begin with the stable text.
     """
 
     def __init__(self) -> None:
-        self.taken_back = self.provisional = self.changed = self.rewritten = 0
+        self.taken_back = self.provisional = self.changed = self.second_passes = self.rewritten = 0
         self.segments: dict[int, Segment] = {}
 
     def receive(self, event: Event, heard_ms: float = 0.0) -> None:
@@ -63,6 +63,7 @@ class Watch:
             return
         text = event.spoken or event.text
         if event.second_pass:
+            self.second_passes += 1
             self.rewritten += not text.startswith(segment.text[: segment.stable])
         else:
             self._follow(segment, text, len(text), heard_ms)
@@ -115,6 +116,7 @@ class Waits:
     stable_taken_back: int = 0
     provisional: int = 0
     changed: int = 0
+    second_passes: int = 0
     rewritten: int = 0
     shown_after: list[float] = field(default_factory=list)
     stable_after_shown: list[float] = field(default_factory=list)
@@ -124,6 +126,7 @@ class Waits:
         self.stable_taken_back += watch.taken_back
         self.provisional += watch.provisional
         self.changed += watch.changed
+        self.second_passes += watch.second_passes
         self.rewritten += watch.rewritten
         heard = [character for segment in watch.segments.values() for character in segment.characters]
         text = "".join(segment.text for segment in watch.segments.values())
@@ -142,7 +145,7 @@ class Waits:
         return {
             "sessions": name, "characters": self.characters, "stable taken back": self.stable_taken_back,
             "shown provisionally": self.provisional, "of these changed": self.changed,
-            "finals rewritten by the second pass": self.rewritten,
+            "second passes": self.second_passes, "stable text rewritten by them": self.rewritten,
             **{f"{what} p{percent} ms": percentile(values, percent) for what, values in times.items()
                for percent in PERCENTS},
         }
