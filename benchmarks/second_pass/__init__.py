@@ -74,6 +74,7 @@ def _waits(utterances: Sequence[np.ndarray], options: argparse.Namespace, say: C
         "second_pass_share": second["second passes"] / max(1, second["finals"]),
         "long_second_pass_share": long["second passes"] / max(1, long["finals"]),
         "missed": sum(row["missed"] for row in rows),
+        "stable_taken_back": sum(row["taken back"] for row in rows),
     }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.stability import Watch
 from stream_client import Final, Flushed, Wishes, connect
 from stream_server.audio.pcm import SAMPLE_BYTES
 from stream_server.bench.report import percentile
@@ -30,14 +31,17 @@ PATIENCE_S = 12.0
 
 @dataclass
 class Waits:
-    """Seconds that finals were waited for, and how many of these were a second pass's; `missed`: no final came."""
+    """Seconds that finals were waited for, and how many of these were a second pass's; `missed`: no final came;
+    `taken_back`: characters that were called stable and changed without a second pass."""
 
     seconds: list[float] = field(default_factory=list)
     second_passes: int = 0
     missed: int = 0
+    taken_back: int = 0
 
     def row(self, name: str) -> dict[str, object]:
         return {"of": name, "finals": len(self.seconds), "second passes": self.second_passes, "missed": self.missed,
+                "taken back": self.taken_back,
                 **{f"p{percent} ms": 1000 * percentile(self.seconds or [np.nan], percent)
                    for percent in (50, 95, 99, 100)}}
 
@@ -95,29 +99,32 @@ async def speak(address: str, waits: Waits, utterances: Sequence[np.ndarray], ma
     end = time.monotonic() + seconds
     async with connect(address, wishes=manner.wishes(second_pass)) as stream:
         speaker, place = Speaker(stream), 0
+        watch = Watch()
         while time.monotonic() < end:
             await speaker.say(utterances[place % len(utterances)])
             place += 1
             if manner.flush:
-                await _flushed(stream, waits)
+                await _flushed(stream, watch, waits)
             else:
-                await _ended(stream, speaker, waits, manner)
+                await _ended(stream, speaker, watch, waits, manner)
         await stream.stop()
-        async for _ in stream:
-            pass
+        async for event in stream:
+            watch.receive(event)
+        waits.taken_back += watch.taken_back
 
 
-async def _flushed(stream: object, waits: Waits) -> None:
+async def _flushed(stream: object, watch: Watch, waits: Waits) -> None:
     await stream.flush()
     said = time.monotonic()
     async for event in stream:
+        watch.receive(event)
         if isinstance(event, Final):
             waits.note(event, time.monotonic() - said)
         if isinstance(event, Flushed):
             break
 
 
-async def _ended(stream: object, speaker: Speaker, waits: Waits, manner: Manner) -> None:
+async def _ended(stream: object, speaker: Speaker, watch: Watch, waits: Waits, manner: Manner) -> None:
     said, stop = time.monotonic(), asyncio.Event()
     # A pause within the recording may have ended a segment too: that of the last word is meant.
     near = (speaker.sent - SAMPLE_RATE // 2) * 1000 // SAMPLE_RATE
@@ -125,6 +132,7 @@ async def _ended(stream: object, speaker: Speaker, waits: Waits, manner: Manner)
     try:
         async with asyncio.timeout(PATIENCE_S):
             async for event in stream:
+                watch.receive(event)
                 if isinstance(event, Final) and event.end_ms >= near:
                     waits.note(event, time.monotonic() - said - manner.end_silence_ms / 1000)
                     break

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import websockets
 
 from stream_server.models.offline import OfflineParaformer
 from stream_server.speech.transcript import Transcript
-from tests.doors.conversations import funasr, native
+from tests.doors.conversations import NATIVE, STOP, funasr, native, pieces
 from tests.support.server import Server, running_server
 from tests.support.small_offline import small_offline_model, write_small_offline_model
 
@@ -64,6 +66,32 @@ async def test_who_does_not_want_it_has_the_first_pass(second_server: Server, se
     assert without.texts == first.texts
     for each in (without, first):
         assert not each.of("ready")[0]["second_pass"] and not each.of("final")[0]["second_pass"]
+
+
+async def test_a_pause_begins_the_second_pass_and_the_end_of_the_segment_takes_it(
+        second_server: Server, network: OfflineParaformer, utterance: np.ndarray) -> None:
+    before, silence = second_server.metrics(), b"\0" * 640
+    async with websockets.connect(f"{second_server.url}{NATIVE}") as client, asyncio.timeout(60):
+        await client.send(json.dumps({"type": "start", "vad": "webrtc", "end_silence_ms": 5_000}))
+        for piece in pieces(utterance[:40_000]):
+            await client.send(piece)
+        # So much silence that the pass begins, then so long that it is done, then the rest.
+        while await counted(second_server, "begun") == before["stream_engine_guesses_begun_total"]:
+            await client.send(silence * 10)
+        for _ in range(500):
+            await client.send(silence)
+        await client.send(STOP)
+        said = [json.loads(message) async for message in client]
+    (final,) = [message for message in said if message["type"] == "final"]
+    assert final["second_pass"] and final["text"]
+    while await counted(second_server, "used") == before["stream_engine_guesses_used_total"]:
+        await asyncio.sleep(0.1)
+
+
+async def counted(server: Server, what: str) -> float:
+    """The engine tells its numbers once a second."""
+    await asyncio.sleep(0.1)
+    return server.metrics()[f"stream_engine_guesses_{what}_total"]
 
 
 async def test_modes_of_funasr(second_server: Server, server: Server, network: OfflineParaformer,
