@@ -13,7 +13,7 @@ export class FilePanel {
     this.on = on;
     this.run = null;
     this.done = [0, 0];
-    find("choose").onclick = () => this.on.free() && !this.busy ? find("file").click() : this.on.note("file-busy");
+    find("choose").onclick = () => this.refused() || find("file").click();
     find("file").onchange = () => {
       const [file] = find("file").files;
       // Else the same file could not be chosen twice.
@@ -47,9 +47,15 @@ export class FilePanel {
     });
   }
 
-  take(file, oneOfMany = false) {
+  // Says so where no file can be taken now.
+  refused() {
     const refusal = this.busy ? "file-busy" : this.on.refusal();
-    if (refusal) return this.on.note(refusal);
+    if (refusal) this.on.note(refusal);
+    return refusal !== null;
+  }
+
+  take(file, oneOfMany = false) {
+    if (this.refused()) return;
     const run = this.run = new FileRun(file, this.on.wishes(), {
       message: this.on.message, note: this.on.note, progress: (...done) => this.show(...done),
       ended: trouble => { this.run = null; this.finish(trouble); },
