@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
 from stream_server.errors import ClientError
+from stream_server.session.messages import Resume
 from tests.session.test_invariants import WINDOWS, Say, events, play
 from tests.support.audio import silence, voice
 from tests.support.conversation import Conversation
@@ -84,7 +85,7 @@ def test_however_small_messages_are_few_are_held():
 def test_a_client_that_comes_back_need_not_send_again_what_is_held():
     talk = Conversation(vad="none").audio(voice(0.2))
     assert talk.session.hold(voice(0.06).tobytes())
-    talk.session.receive_resume("mulaw", None)
+    talk.session.receive_resume(Resume(token="", encoding="mulaw"))
     assert talk.session.intake.position == talk.session.intake.ring.end == 0.26 * 16_000
     assert not talk.session.hold(bytes(100))
     talk.audio(bytes(800)).stop()
