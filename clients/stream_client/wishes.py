@@ -15,7 +15,8 @@ class Wishes:
     """None leaves the choice to the server.
 
     `chunk_size` is FunASR's (left, centre, right) in frames of 60 ms, or samples at 16 kHz together with `hop_size`.
-    `hotwords` are words that the speaker is likely to say, names above all.
+    `hotwords` are words that the speaker is likely to say, names above all. `resumable`: False where the session is to
+    end with its connection, however that ends.
     """
 
     chunk_size: tuple[int, int, int] | int | None = None
@@ -30,6 +31,7 @@ class Wishes:
     itn: bool | None = None
     hotwords: tuple[str, ...] = ()
     name: str = ""
+    resumable: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.chunk_size, int) != (self.hop_size is not None):

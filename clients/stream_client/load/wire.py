@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from websockets.frames import Frame, Opcode
 
@@ -27,7 +27,9 @@ class Target:
 
     def speak(self) -> Dialect:
         """A new connection's side of the protocol. Raises ValueError for wishes that it cannot say."""
-        return PROTOCOLS[self.dialect](self.wishes)
+        # A stream that is given up must not hold its place.
+        native = self.dialect == "native"
+        return PROTOCOLS[self.dialect](replace(self.wishes, resumable=False) if native else self.wishes)
 
 
 def audio_frames(audio: bytes, dialect: str, message_ms: int) -> list[bytes]:
