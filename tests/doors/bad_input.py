@@ -131,7 +131,8 @@ NATIVE_CASES = (
     Case("a room that is none", NATIVE, (_start(room="3vJkq0oQ0yY2bJtX7m1pLg", name="\u5c0f\u738b"),), (
         error("bad_field", NO_ROOM, "room", "3vJkq0oQ0yY2bJtX7m1pLg",
               "the speaker token of a room that has not ended"),), (1008, NO_ROOM)),
-    Case("a room that is a number", NATIVE, (_start(room=5),), _cannot("room", "5", "a string of at most 64 characters")),
+    Case("a room that is a number", NATIVE, (_start(room=5),),
+         _cannot("room", "5", "a string of at most 64 characters")),
     Case("a speaker without a name", NATIVE, (_start(room="3vJkq0oQ0yY2bJtX7m1pLg"),), (
         error("bad_field", "name cannot be this in a room", "name", "", "1 to 60 printable characters"),)),
     Case("flush before the start", NATIVE, ('{"type": "flush"}',), (
