@@ -19,6 +19,7 @@ LIMIT = 4 << 20
 """The default of --limits-max-message-bytes."""
 
 BACK = 'send {"type":"start"} first; every field of it has a default'
+NO_ROOM = "nobody can speak in a room by this"
 OVER = "nothing more; for another session open another connection"
 STARTS = ("encoding, sample_rate, chunk_size, hop_size, encoder_look_back, decoder_look_back, vad, vad_aggressiveness, "
           "end_silence_ms, min_speech_ms, pre_roll_ms, max_segment_ms, second_pass, punctuation, itn, partials, name, "
@@ -127,6 +128,13 @@ NATIVE_CASES = (
          _cannot("end_silence_ms", "500.5", "a whole number from 100 to 6000 ms")),
     Case("audio before the start, told once", NATIVE, (SECOND, SECOND), (
         error("bad_state", "audio has no place before the start message", None, "audio", BACK),)),
+    Case("a room that is none", NATIVE, (_start(room="3vJkq0oQ0yY2bJtX7m1pLg", name="\u5c0f\u738b"),), (
+        error("bad_field", NO_ROOM, "room", "3vJkq0oQ0yY2bJtX7m1pLg",
+              "the speaker token of a room that has not ended"),), (1008, NO_ROOM)),
+    Case("a room that is a number", NATIVE, (_start(room=5),),
+         _cannot("room", "5", "a string of at most 64 characters")),
+    Case("a speaker without a name", NATIVE, (_start(room="3vJkq0oQ0yY2bJtX7m1pLg"),), (
+        error("bad_field", "name cannot be this in a room", "name", "", "1 to 60 printable characters"),)),
     Case("flush before the start", NATIVE, ('{"type": "flush"}',), (
         error("bad_state", "flush has no place before the start message", None, "flush", BACK),)),
     Case("stop before the start", NATIVE, (STOP,), (
