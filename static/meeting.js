@@ -11,6 +11,7 @@ const LONGEST_ROOM_NAME = 100;
 const TOLD_MS = 3000;
 // Whoever has just made a meeting wants its links.
 const NEW = "#new";
+const NEW_WITHOUT_SOUND = "#new-without-sound";
 
 export class Meeting {
   // Without a token there is no meeting, only the form. All captions, one's own too, are taken from the room.
@@ -25,7 +26,8 @@ export class Meeting {
     if (!token) return;
     find("meeting").hidden = false;
     find("new-meeting").hidden = true;
-    find("links").open = location.hash === NEW;
+    find("links").open = [NEW, NEW_WITHOUT_SOUND].includes(location.hash);
+    if (location.hash === NEW_WITHOUT_SOUND) on.complain(new Trouble("not-recorded"));
     document.body.classList.add("room");
     find("empty").dataset.text = "meeting-empty";
     find("my-name").value = settings.get("name");
@@ -108,16 +110,16 @@ export class Meeting {
   }
 
   async create() {
-    const name = find("meeting-name").value.trim();
+    const name = find("meeting-name").value.trim(), record = find("record").checked;
     if (!name || [...name].length > LONGEST_ROOM_NAME) return this.on.complain(new Trouble("meeting-name-needed"));
     try {
       const answer = await fetch("/v1/rooms", {
-        method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({name}),
+        method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({name, record}),
       });
       if (answer.status === 404) throw new Trouble("meetings-off");
       const said = await answer.json();
       if (!answer.ok) throw new Trouble("meeting-refused", {message: said.message});
-      location.assign(`/?speak=${encodeURIComponent(said.speak)}${NEW}`);
+      location.assign(`/?speak=${encodeURIComponent(said.speak)}${record && !said.recorded ? NEW_WITHOUT_SOUND : NEW}`);
     } catch (error) {
       this.on.complain(error instanceof Trouble ? error : new Trouble("unreachable"));
     }

@@ -4,6 +4,7 @@ export const ROOM_TEXTS = {
   en: {
     "meeting": "Meeting", "meeting-create": "Create a meeting",
     "meeting-note": "Several people speak, each from their own browser; everyone with the viewer link reads along.",
+    "record": "Keep the sound", "not-recorded": "The meeting is there, but its sound is not kept: this server has no folder for it (--rooms-recording-folder).",
     "meeting-name": "Name of the meeting", "my-name": "Your name", "join": "Join and speak", "leave": "Leave",
     "meeting-empty": "Say who you are, press “Join and speak”, and allow the microphone. What all say is shown here.",
     "links": "Links to share", "link-speak": "To speak", "link-read": "To read along",
@@ -33,6 +34,7 @@ export const ROOM_TEXTS = {
   zh: {
     "meeting": "会议", "meeting-create": "创建会议",
     "meeting-note": "多人各用自己的浏览器发言，有观看链接的人都能看到字幕。",
+    "record": "保存录音", "not-recorded": "会议已创建，但不会录音：此服务器没有设置录音文件夹（--rooms-recording-folder）。",
     "meeting-name": "会议名称", "my-name": "您的名字", "join": "加入并发言", "leave": "离开",
     "meeting-empty": "填写名字，按“加入并发言”，允许使用麦克风。所有人的发言都显示在这里。",
     "links": "分享链接", "link-speak": "发言", "link-read": "观看",

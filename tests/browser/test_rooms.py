@@ -208,6 +208,17 @@ def test_a_connection_that_died_without_a_word_is_made_again(server: Server, bro
         assert lines(page) == [("Anna", text)]
 
 
+def test_a_server_that_keeps_no_sound_says_so(server: Server, browse: Browse) -> None:
+    with browse(server.http) as page:
+        page.click("#new-meeting summary")
+        page.check("#record")
+        page.fill("#meeting-name", "A")
+        page.press("#meeting-name", "Enter")
+        page.locator("#trouble").filter(has_text="its sound is not kept").wait_for()
+        wait_for_state(page, "Live", "#room-state")
+        assert not page.is_visible("#recorded") and page.input_value("#link-read")
+
+
 @pytest.mark.parametrize("place", ["/room?read=nonsense", "/?speak=nonsense"])
 def test_a_wrong_link_is_told_with_what_to_do(server: Server, browse: Browse, place: str) -> None:
     with browse(server.http + place, expected="404") as page:
