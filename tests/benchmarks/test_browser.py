@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from benchmarks.browser import BLOCK, Seen, delays
+pytest.importorskip("psutil")
+
+from benchmarks.browser import BLOCK, Seen, delays  # noqa: E402
 
 SHIFT_MS = 1_234.0
 CAPTURE_MS = 50_000.0

@@ -104,6 +104,32 @@ async def test_who_comes_back_gets_each_final_once(server: Server) -> None:
     beyond.close()
 
 
+async def test_a_speaker_whose_connection_is_lost_comes_back_to_the_same_seat(server: Server) -> None:
+    room, sound = await make(server), recording("long")
+    texts = (await native(server.url, sound)).texts
+    viewer = await Viewer.connect(server.http, room["read"])
+    speaker = await websockets.connect(server.url + NATIVE, sock=await socket_at(server, "door-0"))
+    await speaker.send(json.dumps({"type": "start", "room": room["speak"], "name": "小王"}))
+    ready = json.loads(await speaker.recv())
+    for piece in pieces(sound[:len(sound) // 2]):
+        await speaker.send(piece)
+    await viewer.until(lambda kind, _: kind == "partial")
+    speaker.transport.abort()
+    async with websockets.connect(server.url + NATIVE, sock=await socket_at(server, "door-1")) as speaker:
+        await speaker.send(json.dumps({"type": "resume", "token": ready["resume"], "segments": 0}))
+        while (message := json.loads(await speaker.recv()))["type"] != "resumed":
+            pass
+        for piece in (*pieces(sound[message["samples"]:]), STOP):
+            await speaker.send(piece)
+        while json.loads(await speaker.recv())["type"] != "ended":
+            pass
+    await viewer.until(lambda kind, data: kind == "speaker" and data["state"] == "left")
+    assert [final["text"] for final in viewer.of("final")] == texts
+    assert {final["speaker"] for final in viewer.of("final")} == {ready["room"]["speaker"]}
+    assert [each["state"] for each in viewer.of("speaker")] == ["joined", "left"]
+    viewer.close()
+
+
 async def test_telephone_and_http_1_0(server: Server) -> None:
     """Sound at 8 kHz; a viewer behind a proxy that speaks the older HTTP."""
     room = await make(server)
