@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
 def _rooms(viewers: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks", "rooms", "--viewers", str(viewers), "--json"]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-    return {name: report[name] for name in ("viewers", "viewer_p99_ms")}
+    return {name: report[name] for name in ("viewers", "captions", "captions_missing", "viewer_p99_ms")}
 
 
 def measure_page(server: Server, utterances: int, folder: Path) -> dict[str, float]:

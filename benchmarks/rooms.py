@@ -2,8 +2,8 @@
 
 A server of its own with the demonstration model. Speakers send the recordings of `samples/` at the pace of speech,
 again and again with a pause between, each to a door in turn. First nobody reads along; then, in a process of its own,
-so many viewers do, shared among the doors by the port they all have. What each caption's partials and final took from
-the speaker's own link to each viewer is measured by one clock, as both are on this machine. A speaker's lag is the time
+so many viewers do, shared among the doors by the port they all have. What each caption's final took from the
+speaker's own link to each viewer is measured by one clock, as both are on this machine. A speaker's lag is the time
 from the sending of the audio that a partial was made of (to its `end_ms`) to the partial's coming back. The last line
 is one flat JSON object.
 """

@@ -87,8 +87,10 @@ async def cost(server: Server, sessions: int, minutes: float) -> dict[str, float
     memory: list[float] = []
     before = sum(door.cpu_times()[:2])
     watch = asyncio.create_task(_watch(door, memory))
-    await asyncio.gather(*(_spoken(server, samples, pace=1.0) for _ in range(sessions)))
+    said = await asyncio.gather(*(_spoken(server, samples, pace=1.0) for _ in range(sessions)))
     watch.cancel()
+    if unheard := sum(not text for text, _ in said):
+        raise SystemExit(f"{unheard} of {sessions} speakers were not recognised: the rest would share their cost")
     spent = sum(door.cpu_times()[:2]) - before
     return {"sessions": sessions, "core_per_stream": round(spent / sessions / (len(samples) / 16_000), 4),
             **{f"memory_mb_minute_{number}": each for number, each in enumerate(memory)}}

@@ -97,10 +97,19 @@ async function offer(connection) {
   const body = await answer.text();
   if (answer.status !== 201) {
     connection.close();
-    throw new NoWay("why-refused", {message: JSON.parse(body).message});
+    throw new NoWay("why-refused", {message: refusal(answer.status, body)});
   }
   await connection.setRemoteDescription({type: "answer", sdp: body});
   return answer.headers.get("Location");
+}
+
+// A proxy's page is no reason that anyone could read.
+function refusal(status, body) {
+  try {
+    return JSON.parse(body).message;
+  } catch {
+    return `HTTP ${status}`;
+  }
 }
 
 function gathered(connection) {

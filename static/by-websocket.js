@@ -5,6 +5,7 @@ import {Trouble} from "./trouble.js";
 const CONNECT_WITHIN_MS = 15000;
 // Sound that the network does not take: then the connection is as good as lost, long before anybody says so.
 const MOST_UNSENT_S = 6;
+const GIVEN_UP = 4000;
 
 // `first` is the message that opens the session or goes on with it. A session that is gone on with is sent nothing
 // before `replay` says from where; `origin` is the recorder's sample at which the session began.
@@ -18,7 +19,8 @@ export async function connect(recorder, first, {onMessage, onClose}, origin = nu
     if (closed) return;
     closed = true;
     socket.onmessage = socket.onclose = null;
-    socket.close();
+    // Taken for dead: should it not be, the server is to know that this is no goodbye.
+    if (code === 1006) socket.close(GIVEN_UP); else socket.close();
     onClose(code);
   };
   const send = block => {

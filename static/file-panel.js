@@ -79,6 +79,7 @@ export class FilePanel {
   }
 
   finish(trouble) {
+    if (document.activeElement === find("cancel")) find("choose").focus();
     find("file-panel").hidden = true;
     this.on.ended(trouble);
   }

@@ -5,6 +5,7 @@ import {Trouble, ofClose, ofServer} from "./trouble.js";
 
 // What waits in the browser while the server, which stops reading when it has enough, pushes back.
 const MOST_WAITING_BYTES = 256 * 1024;
+const HIDDEN_TIMES = 64;
 const LOOK_AGAIN_MS = 20;
 const CONNECT_WITHIN_MS = 15000;
 // What is to be done is another for a file than for a microphone.
@@ -62,7 +63,8 @@ export class FileRun {
 
   async send() {
     for await (const block of this.sound.blocks()) {
-      while (!this.over && this.socket.bufferedAmount > MOST_WAITING_BYTES)
+      // Timers of a page that nobody sees ring once a second or less: more has to lie ready there.
+      while (!this.over && this.socket.bufferedAmount > (document.hidden ? HIDDEN_TIMES : 1) * MOST_WAITING_BYTES)
         await new Promise(done => setTimeout(done, LOOK_AGAIN_MS));
       if (this.over || this.socket.readyState !== WebSocket.OPEN) return;
       this.socket.send(block);

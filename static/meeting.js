@@ -84,7 +84,8 @@ export class Meeting {
   show(busy) {
     find("create").querySelector("button").disabled = busy;
     if (!this.token) return;
-    find("my-name").disabled = busy;
+    // Not `disabled`, which takes the focus from who just pressed Enter in it.
+    find("my-name").readOnly = busy;
     put("room-name", this.room?.name ?? text("meeting"));
     put("room-state", text(`room-${this.state}`));
     find("room-light").classList.toggle("on", this.state === "live");

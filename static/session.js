@@ -31,6 +31,9 @@ export class Session {
     this.commands = [];
     this.origin = 0;
     this.overlapMs = 0;
+    this.until = null;
+    this.tries = 0;
+    this.giveUp = 0;
   }
 
   async begin() {
@@ -38,10 +41,11 @@ export class Session {
     try {
       this.link = await this.connect(this.handlers());
     } catch (error) {
+      if (this.over) this.recorder?.close();
       this.end(error instanceof Trouble ? error : new Trouble("unreachable"));
       return;
     }
-    if (this.over) this.link.close();
+    if (this.over) { this.link.close(); this.recorder?.close(); }
     else if (!this.recorder) this.record();
   }
 
@@ -82,17 +86,22 @@ export class Session {
   }
 
   // Goes on by a WebSocket, also where sound went by WebRTC: that gets through where anything does, and the sound of
-  // the time between goes by it as well.
+  // the time between goes by it as well. Connections that are lost again before the server has said a word have one
+  // end together.
   async resume() {
-    const until = performance.now() + this.ready.resume_s * 1000;
+    if (this.until === null) {
+      this.until = performance.now() + this.ready.resume_s * 1000;
+      this.giveUp = setTimeout(() => { this.end(new Trouble("lost")); this.link.close(); }, this.ready.resume_s * 1000);
+    }
     if (this.link.name === "WebRTC") this.overlapMs = OVERLAP_MS;
     const begunAt = this.link.begunAt;
     this.open = false;
     this.recorder.take = null;
     this.on.state("reconnecting");
     this.on.note("reconnecting-note");
-    for (let tries = 0; performance.now() < until && !this.over; tries++) {
-      await new Promise(done => setTimeout(done, PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)]));
+    while (performance.now() < this.until && !this.over) {
+      await new Promise(done => setTimeout(done, PAUSES_MS[Math.min(this.tries, PAUSES_MS.length - 1)]));
+      this.tries++;
       const {rate} = this.recorder;
       const resume = {type: "resume", token: this.ready.resume, segments: this.finals, encoding: "pcm_s16le",
         sample_rate: rate, overlap_ms: this.overlapMs};
@@ -108,6 +117,9 @@ export class Session {
 
   // The server has the session still: what it has not got follows.
   resumed({samples, messages, stopped}) {
+    clearTimeout(this.giveUp);
+    this.until = null;
+    this.tries = 0;
     this.open = true;
     this.on.note(null);
     this.on.state(this.patience ? "stopping" : "listening");
@@ -142,7 +154,7 @@ export class Session {
   }
 
   sendHotwords(hotwords) {
-    if (this.open && !this.patience) this.tell({type: "hotwords", hotwords});
+    if (this.ready && !this.patience) this.tell({type: "hotwords", hotwords});
   }
 
   // Where the connection is being made anew, it goes with that.
@@ -157,6 +169,8 @@ export class Session {
     this.trouble ??= trouble;
     if (!this.link) return this.end(trouble);
     this.on.state("stopping");
+    // What is said from now on is nobody's, also where the connection is lost before the last words are here.
+    this.recorder?.stop();
     this.commands.push({type: "stop"});
     this.link.stop();
     this.patience = setTimeout(() => this.link.close(), LAST_TEXT_WITHIN_MS);
@@ -171,6 +185,7 @@ export class Session {
     if (this.over) return;
     this.over = true;
     clearTimeout(this.patience);
+    clearTimeout(this.giveUp);
     this.latest = null;
     this.recorder?.close();
     this.source.end();

@@ -8,6 +8,8 @@ const RATE = 16000;
 const RATES = [8000, 48000];
 const MOST_BYTES = 200 * 2 ** 20;
 const MOST_S = 3600;
+// Of a file that does not say how long it is.
+const MOST_UNKNOWN_BYTES = 20 * 2 ** 20;
 const HEADER_BYTES = 64 * 1024;
 const LENGTH_WITHIN_MS = 5000;
 
@@ -77,7 +79,10 @@ async function decoded(file) {
   const allowed = {name: file.name, megabytes: MOST_BYTES / 2 ** 20, minutes: MOST_S / 60};
   if (file.size > MOST_BYTES) throw new Trouble("file-too-large", allowed);
   // Asked before it is decoded: an hour of sound takes gigabytes on the way.
-  if (await length(file) > MOST_S) throw new Trouble("file-too-long", allowed);
+  const seconds = await length(file);
+  if (seconds > MOST_S) throw new Trouble("file-too-long", allowed);
+  if (!seconds && file.size > MOST_UNKNOWN_BYTES)
+    throw new Trouble("file-too-large", {...allowed, megabytes: MOST_UNKNOWN_BYTES / 2 ** 20});
   let sound;
   try {
     sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData((await read(file, 0, file.size)).buffer);

@@ -27,6 +27,7 @@ CLOSE_TIMEOUT_S = 2.0
 LONGEST_MESSAGE = 1 << 24
 TRY_AGAIN_LATER = 1013
 DOOR_GONE = 1012
+UNANSWERED_PINGS = 1011
 HOW_TO_START = "start it with `stream-server serve`"
 
 
@@ -191,7 +192,7 @@ class Stream:
     async def _resume(self, socket: ClientConnection, closed: websockets.ConnectionClosed) -> None:
         """Goes on by another connection in the place of `socket`. Raises what its end means, where that is final."""
         error = lost(closed, self._url)
-        final = closed.rcvd is not None and closed.rcvd.code != DOOR_GONE
+        final = closed.rcvd is not None and closed.rcvd.code not in (DOOR_GONE, UNANSWERED_PINGS)
         async with self._resuming:
             # Reader and sender meet the same end.
             if self._socket is not socket:

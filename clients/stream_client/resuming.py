@@ -117,9 +117,10 @@ class Heard:
             new = place > self._partial
             self._partial = max(self._partial, place)
         elif isinstance(event, Flushed):
-            new = bool(self._flushes) and self._flushes[0] == event.id
-            if new:
-                self._flushes.popleft()
+            new = event.id in self._flushes
+            # Those before it were refused: answers come in order.
+            while new and self._flushes.popleft() != event.id:
+                pass
         else:
             return True
         return new

@@ -57,6 +57,11 @@ class Seam:
         self._waiting += len(samples)
         return self._waiting >= self._expected + REACH
 
+    @property
+    def reached(self) -> bool:
+        """Whether as much has come as was heard already."""
+        return self._waiting >= self._expected
+
     def join(self) -> tuple[np.ndarray, int]:
         """What follows, of all that was received, and how many samples of it were heard before."""
         after = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.int16)

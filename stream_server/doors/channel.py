@@ -61,6 +61,7 @@ class ChannelLink:
         self._abort = abort
         self._loop = asyncio.get_running_loop()
         self._bridge: Bridge | None = None
+        self._besides = 0
         self._queue: deque[str | bytes | int] = deque()
         self._texts = 0
         self._audio = 0
@@ -100,11 +101,14 @@ class ChannelLink:
         elif self._started:
             if self._bridge is not None:
                 self._put_sound(self._bridge.join())
+                if self._bridge.over:
+                    self._bridge = None
             # Sound that was sent before may still be on its way, or wait for a packet that is missing.
             self._loop.call_later(WAIT_S, self._put, text)
         else:
             self._started = True
-            self._bridge = Bridge(OPUS_RATE) if _wants_bridge(text) else None
+            if _wants_bridge(text):
+                self._bridge, self._besides = Bridge(OPUS_RATE), LONGEST_BRIDGE
             self._put(text)
             self._put(LEAD)
 
@@ -215,7 +219,9 @@ class ChannelLink:
     def _drop_oldest(self) -> None:
         """Puts silence in the place of the oldest sound, so that all after it keeps its time."""
         place = 0
-        while self._audio > self._most_audio + (LONGEST_BRIDGE if self._bridge is not None else 0):
+        if self._bridge is None and self._audio <= self._most_audio:
+            self._besides = 0
+        while self._audio > self._most_audio + self._besides:
             item = self._queue[place]
             if not isinstance(item, bytes):
                 place += 1

@@ -378,12 +378,12 @@ class Driver:
     def _free(self) -> None:
         """Gives back the session's room in the engine."""
         session, self._session = self._session, None
+        if session is not None and not session.ended:
+            session.receive_disconnect()
+            session.statistics.drop_until(session.statistics.received)
         self._seat.leave()
         if session is None:
             return
-        if not session.ended:
-            session.receive_disconnect()
-            session.statistics.drop_until(session.statistics.received)
         self._engine.release(self.session_id)
         sums = session.statistics.ended()
         self._observer.session_closed(sums)

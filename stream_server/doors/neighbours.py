@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 2.0
 LONGEST_LINE = 16 << 10
+BACKLOG = 1024
+"""Doors that may ask at once: as many as clients that come back together after their network was away."""
+
 _ENDED, _UNKNOWN = b"ended\n", b"unknown\n"
 
 
@@ -43,7 +46,7 @@ class Neighbours:
         """Answers the other doors until `close`."""
         path = self._socket(self.name)
         path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._answer, path, limit=LONGEST_LINE)
+        self._server = await asyncio.start_unix_server(self._answer, path, limit=LONGEST_LINE, backlog=BACKLOG)
 
     def close(self) -> None:
         if self._server is not None:

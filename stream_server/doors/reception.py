@@ -10,7 +10,7 @@ from functools import partial
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
-from stream_server.doors.carrying import CarriedLink, carry
+from stream_server.doors.carrying import DOOR_GONE, CarriedLink, carry
 from stream_server.doors.driver import Driver
 from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
@@ -84,7 +84,7 @@ class Reception:
             await self.serve(path, CarriedLink(reader, writer, peer))
 
     async def _carry(self, path: str, token: str, first: str, link: Link) -> tuple[int, str] | None:
-        """Hands a connection on to the door that a token names; None where that is this door, or away."""
+        """Hands a connection on to the door that a token names; None where that is this door."""
         door = self.neighbours and self.neighbours.elsewhere(token)
         if not door:
             return None
@@ -92,7 +92,7 @@ class Reception:
             reader, writer = await self.neighbours.ask(door, CARRY, f"{path} {link.peer}")
         except OSError as error:
             log.warning("%s is away: %s", door, error)
-            return None
+            return DOOR_GONE
         self._observer.carried()
         log.debug("%s is carried to %s", link.peer, door)
         return await carry(link, first, reader, writer, self._limits.write_timeout_s)

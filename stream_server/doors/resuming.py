@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from stream_server.doors.driver import Driver
+from stream_server.doors.driver import GOING_AWAY, Driver
 from stream_server.doors.link import Link
 from stream_server.doors.parking import Parking
 from stream_server.doors.seats import ALONE
@@ -47,6 +47,9 @@ class ResumingDriver(Driver):
         self._messages = 0
 
     def drain(self) -> None:
+        if self._carried:
+            # The door that has the session ends it in its own time, and says how this connection is closed.
+            return
         if self.parked and self._session is None:
             self.expire()
         else:
@@ -59,7 +62,12 @@ class ResumingDriver(Driver):
             super().leave()
 
     def expire(self) -> None:
-        """Ends the parked session as one whose client is gone."""
+        """Ends the parked session as one whose client is gone. In a meeting others wait for its last words: there it
+        is finished first."""
+        if self._seat is not ALONE and self._goodbye is None and self._session is not None \
+                and self._session.state is State.OPEN:
+            self._hang_up(*GOING_AWAY)
+            return
         self.parked = False
         self._stop_alarm()
         self._free()
@@ -160,7 +168,7 @@ class ResumingDriver(Driver):
     def _part(self) -> None:
         ended = self._session is None and self._kept is not None
         lost = self._outbox.goodbye is None and self._goodbye is None
-        if not self.token or self._link.left or not (lost or ended):
+        if not self.token or self._link.left or self._goodbye is not None or not (lost or ended):
             super()._part()
             self._parking.leave(self)
             return

@@ -40,6 +40,10 @@ FRAMES_WAITING = (1, 0)
 UNSENT_BYTES = 16 << 10
 """Bytes that the kernel may hold unsent, and the process as well: beyond, a slow client gets fewer partials."""
 
+GIVEN_UP = (1011, 4000)
+"""Close codes of a client that took the connection for dead, and comes back by another: a library's whose pings were
+not answered, and our page's."""
+
 CLIENTS_FAULTS = (1002, 1003, 1007, 1009)
 """Close codes by which the library ends a connection that broke the protocol."""
 
@@ -62,8 +66,9 @@ class SocketLink:
     @property
     def left(self) -> bool:
         protocol = self._connection.protocol
-        return protocol.close_rcvd is not None or (
-            protocol.close_sent is not None and protocol.close_sent.code in CLIENTS_FAULTS)
+        if protocol.close_rcvd is not None:
+            return protocol.close_rcvd.code not in GIVEN_UP
+        return protocol.close_sent is not None and protocol.close_sent.code in CLIENTS_FAULTS
 
     async def receive(self) -> str | bytes:
         self._connection.receiving = True

@@ -91,7 +91,9 @@ class Intake:
             raise ClientError("bad_state", f"{waiting} flushes wait for their answer already", field="type",
                               value="flush", allowed="wait for an answer before the next flush")
         self._hear(self._resampler.flush())
-        self._join()
+        # Before it can be reached, all that came was heard before.
+        if self._seam is not None and self._seam.reached:
+            self._join()
         self.vad.receive_flush()
         self._marks.append(FlushMark(id, self.ring.end))
         self.judge()

@@ -128,6 +128,7 @@ class Session:
     def receive_hotwords(self, hotwords: Hotwords) -> None:
         """Another list for the session, from the next hop on."""
         state = states.after(self.state, Event.HOTWORDS)
+        self._hear_held()
         self._take_hotwords(hotwords.hotwords)
         self._enter(state)
 

@@ -99,7 +99,7 @@ async def _funasr(connection: ServerConnection, script: Script) -> None:
 class _Recogniser:
     def __init__(self, script: Script, connection: ServerConnection, partial: Callable, final: Callable) -> None:
         self._script, self._connection, self._partial, self._final = script, connection, partial, final
-        self.heard, self.segment, self._hops = 0, 0, 0
+        self.heard, self.segment, self._hops, self._chatter = 0, 0, 0, 0
 
     async def hear(self, audio: bytes) -> None:
         await asyncio.sleep(self._script.read_pause_s)
@@ -107,7 +107,8 @@ class _Recogniser:
         self._script.sound += audio
         before, self.heard = self.heard, self.heard + len(audio)
         for _ in range(self._script.partials_per_message):
-            await _send(self._connection, **self._partial(self.segment, 1))
+            self._chatter += 1
+            await _send(self._connection, **{**self._partial(self.segment, 1), "revision": self._chatter})
         for _ in range(self.heard // HOP_BYTES - before // HOP_BYTES):
             self._hops += 1
             await _send(self._connection, **self._partial(self.segment, self._hops))

@@ -97,6 +97,13 @@ async def events(url: str, audio: bytes, **options: float) -> list[Event]:
         return [event async for event in stream.transcribe(blocks(audio, **options))]
 
 
+def test_the_answer_to_a_flush_is_new_though_one_before_it_was_refused() -> None:
+    heard = Heard()
+    for id in ("a", "refused", "c"):
+        heard.flush(id)
+    assert [heard.is_new(Flushed(id=id)) for id in ("a", "c", "a", "c")] == [True, True, False, False]
+
+
 async def test_a_session_survives_its_connections(server: Server) -> None:
     audio = recording("meeting").tobytes()
     expected = await events(server.url, audio)

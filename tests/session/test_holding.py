@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
 from stream_server.errors import ClientError
-from stream_server.session.messages import Resume
+from stream_server.session.messages import Hotwords, Resume
+from stream_server.speech.hotwords import HotwordList
 from tests.session.test_invariants import WINDOWS, Say, events, play
 from tests.support.audio import silence, voice
 from tests.support.conversation import Conversation
@@ -80,6 +81,27 @@ def test_however_small_messages_are_few_are_held():
     talk = Conversation(vad="none").audio(voice(0.2))
     assert sum(talk.session.hold(b"x") for _ in range(100_000)) <= 2 * 9_600
     assert not talk.session.hold(b"")
+
+
+def test_new_lists_do_not_let_it_be_held_for_longer():
+    talk = Conversation(vad="none").audio(voice(0.2))
+    heard = talk.session.intake.ring.end
+    for number in range(400):
+        if not talk.session.hold(voice(0.06).tobytes()):
+            talk.audio(voice(0.06))
+        if number % 8 == 7:
+            talk.session.receive_hotwords(Hotwords(hotwords=HotwordList.of([(f"词{number}", 20)])))
+            talk.pump()
+    talk.session.receive_stop()
+    assert talk.session.intake.ring.end - heard == 400 * 960
+    assert talk.engine.chunks > 30
+
+
+def test_a_flush_before_a_seam_is_reached_hears_nothing_twice():
+    talk = Conversation(vad="none").audio(voice(2.0))
+    talk.session.receive_resume(Resume(token="", overlap_ms=1000))
+    talk.audio(voice(2.0)[16_000:22_400]).flush("a").audio(voice(3.0)[22_400:]).stop()
+    assert talk.session.statistics.received == talk.session.intake.position == 3 * 16_000
 
 
 def test_a_client_that_comes_back_need_not_send_again_what_is_held():
