@@ -18,12 +18,15 @@ from stream_server.rooms.hall import Hall, Limits, Place
 from stream_server.rooms.observer import RoomObserver
 from stream_server.rooms.recording import Recorder
 from stream_server.rooms.seat import Seat
-from stream_server.rooms.store import NewRoom, Room, Scene, Transcript
+from stream_server.rooms.store import NewRoom, Room, Scene, Store, Transcript
 from stream_server.session.messages import Start
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
+
+LOOK_S = 2.0
+"""So often is looked whether a room whose sound is kept was ended, which any door may have done."""
 
 
 class Rooms:
@@ -45,7 +48,9 @@ class Rooms:
         self._recorder = None
         if settings.recording_folder is not None:
             self._recorder = Recorder(settings.recording_folder, settings.recording_hours)
-        self._sweeping = asyncio.create_task(self._sweep(doors))
+        self._tasks = [asyncio.create_task(self._sweep(doors))]
+        if self._recorder is not None:
+            self._tasks.append(asyncio.create_task(self._end_recordings(self._recorder)))
 
     # ---- of rooms
 
@@ -110,7 +115,8 @@ class Rooms:
 
     async def close(self) -> None:
         """Writes what waits, and sends viewers away until the server is back."""
-        self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._clerk.flush()
         await self._hall.close()
         await self._clerk.close()
@@ -153,12 +159,29 @@ class Rooms:
                 log.exception("rooms could not be swept")
             await asyncio.sleep(min(SWEEP_S, kept_ms / 10_000))
 
+    async def _end_recordings(self, recorder: Recorder) -> None:
+        """Who speaks on after the end speaks for himself, and has not agreed to be kept."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                recorded = recorder.recorded()
+                if recorded:
+                    recorder.end(await self._clerk.read(lambda store: _ended(store, recorded)))  # noqa: B023
+            except Exception:
+                log.exception("it could not be read whether rooms that are recorded have ended")
+
     async def _count(self) -> None:
         self._observer.rooms(await self._clerk.read(lambda store: store.count()))
 
 
 _NOTHING = 1 << 62
 """Above every caption's id."""
+
+
+def _ended(store: Store, rooms: set[str]) -> set[str]:
+    """Those of these viewer tokens whose rooms have ended, or are no more."""
+    found = {read: store.find(read) for read in rooms}
+    return {read for read, room in found.items() if room is None or room.ended_ms is not None}
 
 
 def _now() -> int:

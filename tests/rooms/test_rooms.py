@@ -1,0 +1,79 @@
+"""The rooms of one door, in its loop; another door's doings are done in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_server.config import RoomSettings
+from stream_server.rooms import rooms as rooms_module
+from stream_server.rooms.recording import HEADER_BYTES
+from stream_server.rooms.rooms import Rooms
+from stream_server.rooms.store import Store
+from stream_server.session.messages import Start
+from stream_server.units import SAMPLE_RATE
+from tests.rooms.onlooker import Onlooker
+
+SECOND = np.ones(SAMPLE_RATE, np.int16)
+LONG = 2_000
+"""Rounds of the loop, with a hundredth of a second each: far more than anything here takes."""
+
+
+@asynccontextmanager
+async def a_door(folder: Path, onlooker: Onlooker, **settings: object) -> AsyncIterator[Rooms]:
+    rooms = Rooms(RoomSettings(store=folder / "rooms", **settings), folder, "door-0", ("door-0", "door-1"),
+                  patience_s=30.0, observer=onlooker)
+    try:
+        yield rooms
+    finally:
+        await rooms.close()
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    for _ in range(LONG):
+        if happened():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not happen")
+
+
+async def test_sound_is_kept_until_the_meeting_ends_and_no_longer(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms_module, "LOOK_S", 0.05)
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    async with a_door(tmp_path, Onlooker(), recording_folder=sounds) as rooms:
+        ended, going_on = await rooms.create("晨会", True), await rooms.create("晚会", True)
+        seats = [await rooms.take(Start(room=made.speak, name="小王")) for made in (ended, going_on)]
+        heard = 0
+
+        async def speak() -> bool:
+            """All say a second more, which is written; whether it is so of the meeting that ends."""
+            nonlocal heard
+            heard += 1
+            for seat in seats:
+                seat.hear(SECOND)
+            await until(lambda: pieces(sounds / going_on.room.public) == heard)
+            return pieces(sounds / ended.room.public) == heard
+
+        assert await speak()
+        other = Store(tmp_path / "rooms")
+        other.end(ended.speak, ended.room.began_ms + 1)
+        other.close()
+        while await speak():
+            assert heard < LONG
+        assert not await speak()
+        for seat in seats:
+            seat.leave()
+    assert pieces(sounds / ended.room.public) == heard - 2 and pieces(sounds / going_on.room.public) == heard
+
+
+def pieces(folder: Path) -> int:
+    """Seconds in the one recording of a room."""
+    files = list(folder.iterdir()) if folder.exists() else []
+    return sum((file.stat().st_size - HEADER_BYTES) // (2 * SAMPLE_RATE) for file in files)
