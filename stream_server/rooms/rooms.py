@@ -18,7 +18,7 @@ from stream_server.rooms.hall import Hall, Limits, Place
 from stream_server.rooms.observer import RoomObserver
 from stream_server.rooms.recording import Recorder
 from stream_server.rooms.seat import Seat
-from stream_server.rooms.store import NewRoom, Room, Scene, Store, Transcript
+from stream_server.rooms.store import NewRoom, Room, Scene, Speaker, Store, Transcript
 from stream_server.session.messages import Start
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ class Rooms:
         """
         self._settings = settings
         self._door = door
+        self._doors = doors
+        self._forgotten = False
+        """Nobody is in the store any more who spoke at this door before it began."""
         self._observer = observer
         self._clerk = Clerk(store_file(settings, runtime), settings.captions, observer, self._written)
         self._bus = Bus(runtime, door, doors, self._hear)
@@ -48,7 +51,7 @@ class Rooms:
         self._recorder = None
         if settings.recording_folder is not None:
             self._recorder = Recorder(settings.recording_folder, settings.recording_hours)
-        self._tasks = [asyncio.create_task(self._sweep(doors))]
+        self._tasks = [asyncio.create_task(self._sweep())]
         if self._recorder is not None:
             self._tasks.append(asyncio.create_task(self._end_recordings(self._recorder)))
 
@@ -88,8 +91,12 @@ class Rooms:
         if start.room is None:
             return ALONE
         speak, name = start.room, start.name
-        joining = asyncio.ensure_future(self._clerk.write(
-            lambda store: store.join(speak, name, self._door, most=self._settings.speakers)))
+
+        def join(store: Store) -> tuple[Room, Speaker]:
+            self._forget(store)
+            return store.join(speak, name, self._door, most=self._settings.speakers)
+
+        joining = asyncio.ensure_future(self._clerk.write(join))
         try:
             room, speaker = await asyncio.shield(joining)
         except asyncio.CancelledError:
@@ -144,15 +151,22 @@ class Rooms:
         else:
             self._hall.changed(room)
 
-    async def _sweep(self, doors: tuple[str, ...]) -> None:
+    def _forget(self, store: Store) -> None:
+        """In the writer's thread, before anybody joins by this door: later it would take the living for gone."""
+        if not self._forgotten:
+            store.forget_door(self._door, self._doors)
+            self._forgotten = True
+
+    async def _sweep(self) -> None:
         kept_ms = round(self._settings.kept_hours * 3_600_000)
-        jobs = [lambda store: store.forget_door(self._door, doors)]
+
+        def sweep(store: Store) -> list[str]:
+            self._forget(store)
+            return store.sweep(_now(), kept_ms)
+
         while True:
             try:
-                for job in jobs:
-                    await self._clerk.write(job)
-                jobs.clear()
-                for room in await self._clerk.write(lambda store: store.sweep(_now(), kept_ms)):
+                for room in await self._clerk.write(sweep):
                     self._changed(room)
                 await self._count()
             except Exception:

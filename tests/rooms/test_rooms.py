@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from stream_server.config import RoomSettings
 from stream_server.rooms import rooms as rooms_module
+from stream_server.rooms import store as store_module
 from stream_server.rooms.recording import HEADER_BYTES
 from stream_server.rooms.rooms import Rooms
 from stream_server.rooms.store import Store
@@ -77,3 +79,26 @@ def pieces(folder: Path) -> int:
     """Seconds in the one recording of a room."""
     files = list(folder.iterdir()) if folder.exists() else []
     return sum((file.stat().st_size - HEADER_BYTES) // (2 * SAMPLE_RATE) for file in files)
+
+
+async def test_a_store_that_is_locked_when_a_door_begins_does_not_make_it_forget_the_living(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms_module, "SWEEP_S", 0.05)
+    monkeypatch.setattr(store_module, "BUSY_S", 0.0)
+    before = Store(tmp_path / "rooms")
+    made = before.create("晨会", False, 1_800_000_000_000, most=9)
+    for name, door in (("dead", "door-0"), ("beside", "door-1")):
+        before.join(made.speak, name, door, most=9)
+    onlooker = Onlooker()
+    async with a_door(tmp_path, onlooker) as rooms:
+        lock = sqlite3.connect(tmp_path / "rooms", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError):
+            await rooms.take(Start(room=made.speak, name="小王"))
+        lock.execute("ROLLBACK")
+        lock.close()
+        await rooms.take(Start(room=made.speak, name="小王"))
+        swept = onlooker.counted
+        await until(lambda: onlooker.counted >= swept + 2)
+        assert [speaker.name for speaker in before.scene(made.room.read).speakers] == ["beside", "小王"]
+    before.close()
