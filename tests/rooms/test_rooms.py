@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 
 from stream_server.config import RoomSettings
+from stream_server.doors import meetings
 from stream_server.rooms import rooms as rooms_module
 from stream_server.rooms import store as store_module
 from stream_server.rooms.recording import HEADER_BYTES
@@ -102,3 +105,17 @@ async def test_a_store_that_is_locked_when_a_door_begins_does_not_make_it_forget
         await until(lambda: onlooker.counted >= swept + 2)
         assert [speaker.name for speaker in before.scene(made.room.read).speakers] == ["beside", "小王"]
     before.close()
+
+
+async def test_asked_for_its_head_a_live_view_has_no_body(tmp_path: Path) -> None:
+    onlooker = Onlooker()
+    async with a_door(tmp_path, onlooker) as rooms:
+        made = await rooms.create("晨会", False)
+        app = httpx2.ASGITransport(Starlette(routes=meetings.routes(rooms)))
+        async with httpx2.AsyncClient(transport=app, base_url="http://door") as http:
+            there = await http.head(f"/v1/rooms/{made.room.read}/live")
+            assert (there.status_code, there.content, there.headers["cache-control"]) == (200, b"", "no-store")
+            assert there.headers["content-type"].startswith("text/event-stream")
+            assert (await http.head("/v1/rooms/none/live")).status_code == 404
+            assert (await http.head(f"/v1/rooms/{made.room.read}/live?after=x")).status_code == 400
+        assert onlooker.present == 0
