@@ -133,7 +133,13 @@ class _Live(Response):
 
 
 async def _live(rooms: Rooms, request: Request) -> Response:
-    return _Live(rooms, _token(request), _after(request))
+    token, after = _token(request), _after(request)
+    if request.method == "HEAD":
+        # Starlette takes it for GET; an answer without a body has no events.
+        if await rooms.find(token) is None:
+            raise NO_ROOM
+        return Response(headers=NO_STORE, media_type="text/event-stream")
+    return _Live(rooms, token, after)
 
 
 def _after(request: Request) -> int:

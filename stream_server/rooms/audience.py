@@ -113,7 +113,10 @@ class Audience:
             self.end(events.ended_event(scene.room.ended_ms, "ended"))
 
     def partial(self, speaker: int, segment: int, event: bytes) -> None:
-        """What a speaker is saying; only the latest of each is sent."""
+        """What a speaker is saying; only the latest of each is sent. Nothing is said after the end."""
+        if self._end is not None or (speaker in self._partials and self._partials[speaker][0] > segment):
+            # With a second pass a segment may come to nothing when the next is being spoken already.
+            return
         # Pop first: whoever spoke last comes last, and so keeps its order when several are sent together.
         self._fresh.pop(speaker, None)
         self._partials[speaker] = segment, event

@@ -104,8 +104,8 @@ class Clerk:
         left = [item.speaker for item in items if isinstance(item, Left)]
 
         def job(store: Store) -> None:
-            store.add(captions, round(1000 * time.time()), most=self._most_captions)
-            store.leave(left)
+            # One transaction: what is tried again must not have been written in part.
+            store.add(captions, round(1000 * time.time()), most=self._most_captions, left=left)
 
         try:
             await self.write(job)

@@ -93,7 +93,7 @@ class Hall:
         self._observer.viewers(-1)
         audience = place.showing.audience
         audience.leave(place.viewer)
-        if not audience.viewers and self._showings.get(place.showing.room.public) is place.showing:
+        if not audience.viewers:
             self._close(place.showing)
 
     def changed(self, room: str) -> None:
@@ -150,6 +150,9 @@ class Hall:
         return showing
 
     def _close(self, showing: _Showing) -> None:
+        if self._showings.get(showing.room.public) is not showing:
+            # It was closed already, by its last viewer or by the end of all; another may be in its place.
+            return
         del self._showings[showing.room.public]
         self._unsubscribe(showing.room.public)
         if showing.flush is not None:

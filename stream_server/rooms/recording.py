@@ -31,10 +31,25 @@ class Recorder:
         self._folder = folder
         self._most_bytes = 2 * round(hours * 3600 * SAMPLE_RATE)
         self._thread = ThreadPoolExecutor(1, "rooms-recorder")
+        self._tracks: dict[Track, str] = {}
+        """Those that are written, and the viewer tokens of their rooms."""
 
     def track(self, room: Room, speaker: Speaker) -> Track:
         """For one session of a speaker."""
-        return Track(self._folder / room.public / f"{speaker.id}.wav", self._most_bytes, self._thread)
+        track = Track(self._folder / room.public / f"{speaker.id}.wav", self._most_bytes, self._thread)
+        self._tracks[track] = room.read
+        return track
+
+    def recorded(self) -> set[str]:
+        """The viewer tokens of the rooms of which something is being written."""
+        self._tracks = {track: read for track, read in self._tracks.items() if not track.over}
+        return set(self._tracks.values())
+
+    def end(self, rooms: set[str]) -> None:
+        """Nothing more is heard of the rooms of these viewer tokens."""
+        for track, read in self._tracks.items():
+            if read in rooms:
+                track.close()
 
     def close(self) -> None:
         """Returns when all is written that was heard."""
@@ -51,6 +66,11 @@ class Track:
         self._data = bytearray()
         self._waiting = 0
 
+    @property
+    def over(self) -> bool:
+        """Nothing more is heard."""
+        return self._left <= 0
+
     def hear(self, samples: np.ndarray) -> None:
         """int16 samples at 16 kHz, in order."""
         if self._left <= 0:
@@ -64,7 +84,7 @@ class Track:
             log.warning("%s has as much sound as may be kept of a session", self._file)
 
     def close(self) -> None:
-        """The session is over."""
+        """The session is over, or its room: nothing more is heard. Told once or more."""
         if self._data:
             self._write()
         self._left = 0

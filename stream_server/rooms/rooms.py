@@ -18,12 +18,15 @@ from stream_server.rooms.hall import Hall, Limits, Place
 from stream_server.rooms.observer import RoomObserver
 from stream_server.rooms.recording import Recorder
 from stream_server.rooms.seat import Seat
-from stream_server.rooms.store import NewRoom, Room, Scene, Transcript
+from stream_server.rooms.store import NewRoom, Room, Scene, Speaker, Store, Transcript
 from stream_server.session.messages import Start
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
+
+LOOK_S = 2.0
+"""So often is looked whether a room whose sound is kept was ended, which any door may have done."""
 
 
 class Rooms:
@@ -37,6 +40,9 @@ class Rooms:
         """
         self._settings = settings
         self._door = door
+        self._doors = doors
+        self._forgotten = False
+        """Nobody is in the store any more who spoke at this door before it began."""
         self._observer = observer
         self._clerk = Clerk(store_file(settings, runtime), settings.captions, observer, self._written)
         self._bus = Bus(runtime, door, doors, self._hear)
@@ -45,7 +51,9 @@ class Rooms:
         self._recorder = None
         if settings.recording_folder is not None:
             self._recorder = Recorder(settings.recording_folder, settings.recording_hours)
-        self._sweeping = asyncio.create_task(self._sweep(doors))
+        self._tasks = [asyncio.create_task(self._sweep())]
+        if self._recorder is not None:
+            self._tasks.append(asyncio.create_task(self._end_recordings(self._recorder)))
 
     # ---- of rooms
 
@@ -83,8 +91,12 @@ class Rooms:
         if start.room is None:
             return ALONE
         speak, name = start.room, start.name
-        joining = asyncio.ensure_future(self._clerk.write(
-            lambda store: store.join(speak, name, self._door, most=self._settings.speakers)))
+
+        def join(store: Store) -> tuple[Room, Speaker]:
+            self._forget(store)
+            return store.join(speak, name, self._door, most=self._settings.speakers)
+
+        joining = asyncio.ensure_future(self._clerk.write(join))
         try:
             room, speaker = await asyncio.shield(joining)
         except asyncio.CancelledError:
@@ -110,7 +122,8 @@ class Rooms:
 
     async def close(self) -> None:
         """Writes what waits, and sends viewers away until the server is back."""
-        self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._clerk.flush()
         await self._hall.close()
         await self._clerk.close()
@@ -138,20 +151,38 @@ class Rooms:
         else:
             self._hall.changed(room)
 
-    async def _sweep(self, doors: tuple[str, ...]) -> None:
+    def _forget(self, store: Store) -> None:
+        """In the writer's thread, before anybody joins by this door: later it would take the living for gone."""
+        if not self._forgotten:
+            store.forget_door(self._door, self._doors)
+            self._forgotten = True
+
+    async def _sweep(self) -> None:
         kept_ms = round(self._settings.kept_hours * 3_600_000)
-        jobs = [lambda store: store.forget_door(self._door, doors)]
+
+        def sweep(store: Store) -> list[str]:
+            self._forget(store)
+            return store.sweep(_now(), kept_ms)
+
         while True:
             try:
-                for job in jobs:
-                    await self._clerk.write(job)
-                jobs.clear()
-                for room in await self._clerk.write(lambda store: store.sweep(_now(), kept_ms)):
+                for room in await self._clerk.write(sweep):
                     self._changed(room)
                 await self._count()
             except Exception:
                 log.exception("rooms could not be swept")
             await asyncio.sleep(min(SWEEP_S, kept_ms / 10_000))
+
+    async def _end_recordings(self, recorder: Recorder) -> None:
+        """Who speaks on after the end speaks for himself, and has not agreed to be kept."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                recorded = recorder.recorded()
+                if recorded:
+                    recorder.end(await self._clerk.read(lambda store: _ended(store, recorded)))  # noqa: B023
+            except Exception:
+                log.exception("it could not be read whether rooms that are recorded have ended")
 
     async def _count(self) -> None:
         self._observer.rooms(await self._clerk.read(lambda store: store.count()))
@@ -159,6 +190,12 @@ class Rooms:
 
 _NOTHING = 1 << 62
 """Above every caption's id."""
+
+
+def _ended(store: Store, rooms: set[str]) -> set[str]:
+    """Those of these viewer tokens whose rooms have ended, or are no more."""
+    found = {read: store.find(read) for read in rooms}
+    return {read for read, room in found.items() if room is None or room.ended_ms is not None}
 
 
 def _now() -> int:

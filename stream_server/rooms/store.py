@@ -231,14 +231,6 @@ class Store:
                                              (room.id, name, door)).lastrowid
         return room, Speaker(speaker, name)
 
-    def leave(self, speakers: Iterable[int]) -> None:
-        """These are gone; who has said nothing is forgotten."""
-        with self._writing():
-            for speaker in speakers:
-                self._database.execute("UPDATE speakers SET here = 0 WHERE id = ?", (speaker,))
-                self._database.execute("DELETE FROM speakers WHERE id = ? AND NOT EXISTS "
-                                       "(SELECT 1 FROM captions WHERE speaker = speakers.id)", (speaker,))
-
     def forget_door(self, door: str, doors: Sequence[str]) -> None:
         """Nobody is here by this door, which begins, nor by one that is none of `doors`."""
         others = [name for name in doors if name != door]
@@ -248,9 +240,10 @@ class Store:
 
     # ---- captions
 
-    def add(self, captions: Sequence[Caption], now: int, *, most: int) -> None:
-        """Writes finals, all or none, but those of rooms that are gone or that began after their room's end. Of each
-        room the last `most` are kept."""
+    def add(self, captions: Sequence[Caption], now: int, *, most: int, left: Iterable[int] = ()) -> None:
+        """Writes finals, but those of rooms that are gone or that began after their room's end; then the speakers
+        `left` are gone, and those of them who have said nothing are forgotten. All of it is done, or nothing. Of each
+        room the last `most` finals are kept."""
         with self._writing():
             for caption in captions:
                 self._database.execute(
@@ -264,6 +257,10 @@ class Store:
                 self._database.execute(
                     "DELETE FROM captions WHERE room = ? AND id <= (SELECT id FROM captions WHERE room = ? "
                     "ORDER BY id DESC LIMIT 1 OFFSET ?)", (room, room, most))
+            for speaker in left:
+                self._database.execute("UPDATE speakers SET here = 0 WHERE id = ?", (speaker,))
+                self._database.execute("DELETE FROM speakers WHERE id = ? AND NOT EXISTS "
+                                       "(SELECT 1 FROM captions WHERE speaker = speakers.id)", (speaker,))
 
     def scene(self, token: str, after: int = 0) -> Scene | None:
         """The room of a token, and what was said in it after a caption's id; None where there is no such room."""

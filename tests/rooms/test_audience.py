@@ -140,6 +140,32 @@ def test_of_partials_the_latest_and_none_that_is_over() -> None:
     assert kinds(reader.take())[4:] == ["final", "下一段"]
 
 
+def test_a_segment_that_came_to_nothing_leaves_the_next_alone() -> None:
+    group = audience()
+    reader = enter(group)
+    speak(group, WANG, "一", segment=1)
+    group.flush(0.0)
+    speak(group, WANG, "二", segment=2)
+    speak(group, WANG, "", segment=1)
+    group.flush(0.0)
+    assert kinds(reader.take()) == ["room", "一", "二"] and kinds(enter(group).take()) == ["room", "二"]
+    speak(group, WANG, "", segment=2)
+    group.flush(0.0)
+    assert kinds(reader.take())[3:] == [""]
+
+
+def test_after_the_end_nothing_is_said_to_those_who_are_behind() -> None:
+    group = audience(*(said(number, text="x" * 4000) for number in range(1, 41)))
+    slow = enter(group)
+    group.show(scene(room=ROOM._replace(ended_ms=ROOM.began_ms + 5)))
+    speak(group, WANG, "太晚")
+    for step in range(20):
+        group.tick(0.1 * step)
+        slow.swallow()
+    found = slow.take()
+    assert finals(found) == list(range(1, 41)) and kinds(found)[-1] == "ended" and "太晚" not in kinds(found)
+
+
 def test_people_come_and_go_and_the_room_changes() -> None:
     group = audience()
     reader = enter(group)

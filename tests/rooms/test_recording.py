@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_server.rooms.recording import PIECE_BYTES, Recorder
+from stream_server.rooms.recording import HEADER_BYTES, PIECE_BYTES, Recorder
 from stream_server.rooms.store import Room, Speaker
 
 ROOM = Room(1, "0123456789abcdef", "晨会", "read", True, 0, None)
@@ -40,6 +40,26 @@ def test_a_session_is_kept_sample_by_sample_up_to_its_bound(tmp_path_factory, le
     recorder.close()
     for number in (1, 2):
         assert np.array_equal(kept(folder, number), sound[:most])
+
+
+def test_when_a_room_ends_nothing_more_is_heard_of_it(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1)
+    other = ROOM._replace(public="fedcba9876543210", read="other")
+    tracks = [recorder.track(ROOM, Speaker(1, "小王")), recorder.track(ROOM, Speaker(2, "小李")),
+              recorder.track(other, Speaker(3, "小赵"))]
+    for track in tracks:
+        track.hear(np.ones(100, np.int16))
+    assert recorder.recorded() == {"read", "other"}
+    recorder.end({"read", "one of another door"})
+    assert recorder.recorded() == {"other"}
+    for track in tracks:
+        track.hear(np.ones(20_000, np.int16))
+        track.close()
+    assert recorder.recorded() == set()
+    recorder.close()
+    assert len(kept(tmp_path, 1)) == len(kept(tmp_path, 2)) == 100
+    (whole,) = (tmp_path / other.public).iterdir()
+    assert whole.stat().st_size == HEADER_BYTES + 2 * 20_100
 
 
 def test_what_was_written_can_be_played_while_it_goes_on(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def join(store: Store, room: NewRoom, name: str = "小王", door: str = "door-0"
     return store.join(room.speak, name, door, most=most)[1].id
 
 
+def leave(store: Store, *speakers: int) -> None:
+    store.add([], NOW, most=1000, left=speakers)
+
+
 def texts(store: Store, room: NewRoom, after: int = 0) -> list[str]:
     return [said.text for said in store.scene(room.room.read, after).said]
 
@@ -93,7 +97,7 @@ def test_who_leaves_is_named_still_where_words_are_left(store: Store) -> None:
     room = made(store)
     speaks, silent = join(store, room, "说"), join(store, room, "听")
     say(store, room, speaks, "话")
-    store.leave([speaks, silent, 12_345])
+    leave(store, speaks, silent, 12_345)
     scene = store.scene(room.room.read)
     assert scene.speakers == [] and scene.said[0].name == "说"
     say(store, room, silent, "太晚")
@@ -106,7 +110,7 @@ def test_too_many_speakers_until_one_leaves(store: Store) -> None:
     join(store, room, most=2)
     with pytest.raises(Overloaded):
         join(store, room, most=2)
-    store.leave([first])
+    leave(store, first)
     join(store, room, most=2)
 
 
@@ -137,13 +141,13 @@ def test_a_room_expires_after_its_last_word_unless_someone_is_there(store: Store
     silent, spoken, busy = made(store), made(store), made(store)
     speaker = join(store, spoken)
     say(store, spoken, speaker, "话", now=NOW + 2 * HOUR)
-    store.leave([speaker])
+    leave(store, speaker)
     here = join(store, busy)
     assert store.sweep(NOW + HOUR, HOUR) == []
     assert store.sweep(NOW + HOUR + 1, HOUR) == [silent.room.public]
     assert store.sweep(NOW + 3 * HOUR + 1, HOUR) == [spoken.room.public]
     assert store.scene(spoken.room.read) is store.transcript(spoken.room.read) is store.find(spoken.speak) is None
-    store.leave([here])
+    leave(store, here)
     assert store.sweep(NOW + 3 * HOUR + 1, HOUR) == [busy.room.public] and store.count() == 0
 
 
@@ -219,9 +223,11 @@ def test_another_file_is_left_alone_and_told(tmp_path: Path) -> None:
 def test_a_batch_that_fails_has_written_nothing(store: Store) -> None:
     room = made(store)
     speaker = join(store, room)
+    good, bad = Caption(room.room.id, speaker, 0, 0, 1, "一"), Caption(room.room.id, speaker, 0, 0, 1, None)
     with pytest.raises(sqlite3.Error):
-        store.add([Caption(room.room.id, speaker, 0, 0, 1, "一"), Caption(room.room.id, speaker, 0, 0, 1, None)], NOW,
-                  most=10)
-    assert texts(store, room) == []
+        store.add([good, bad], NOW, most=10, left=[speaker])
+    with pytest.raises(sqlite3.Error):
+        store.add([good], NOW, most=10, left=[speaker, object()])
+    assert texts(store, room) == [] and [each.id for each in store.scene(room.room.read).speakers] == [speaker]
     say(store, room, speaker, "二")
     assert texts(store, room) == ["二"]
