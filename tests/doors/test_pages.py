@@ -70,8 +70,9 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 
 
 def test_both_languages_have_a_sentence_for_everything() -> None:
-    english, chinese = re.findall(r"^  (?:en|zh): \{\n(.*?)^  \},", (DIRECTORY / "texts.js").read_text("utf-8"),
-                                  re.DOTALL | re.MULTILINE)
+    written = "".join((DIRECTORY / name).read_text("utf-8") for name in ("texts.js", "room-texts.js"))
+    english, chinese = ("".join(re.findall(rf"^  {language}: \{{\n(.*?)^  \}},", written, re.DOTALL | re.MULTILINE))
+                        for language in ("en", "zh"))
     pairs = [dict(re.findall(r"\"([\w-]+)\": \"((?:[^\"\\]|\\.)*)\"", words)) for words in (english, chinese)]
     assert pairs[0].keys() == pairs[1].keys()
     for key in pairs[0]:

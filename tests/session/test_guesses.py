@@ -103,7 +103,13 @@ def test_with_and_without_guesses_finals_are_the_same_to_the_sample(
         script: list, window: Window, eager: int, end_silence: int) -> None:
     with_guesses, without = (talk_of(script, guesses, eager, window, end_silence) for guesses in (True, False))
     check_order(with_guesses.messages), check_sums(with_guesses.session)
-    assert with_guesses.finals == without.finals and with_guesses.engine.spans == without.engine.spans
+    assert with_guesses.engine.spans == without.engine.spans
+    pairs = list(zip(with_guesses.finals, without.finals, strict=True))
+    if "engine dies" in script:
+        # What was begun sooner may be heard before the engine dies; the other one's first pass stands then.
+        assert all(early.second_pass for early, late in pairs if early != late and not late.second_pass)
+        pairs = [pair for pair in pairs if pair[0].second_pass == pair[1].second_pass]
+    assert all(early == late for early, late in pairs)
     numbers = with_guesses.engine.statistics
     assert numbers.guesses_begun == numbers.guesses_used + numbers.guesses_dropped
     assert without.engine.statistics.guesses_begun == 0
