@@ -39,6 +39,9 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         "profile_step": ["-m", "benchmarks", "profile_step", *cuda, "--batches", "1", "16", "256"],
         "capacity": [*server, "bench", "capacity", *cuda, "--doors", str(doors), "--json",
                      "--plot", str(folder / "capacity.svg")],
+        "second_pass": ["-m", "benchmarks", "second_pass", *cuda, "--dtype", "fp16", "--turns", "0", "--json"],
+        "hotwords": ["-m", "benchmarks", "step_cost", *cuda, "--dtype", "fp16", "--batches", "1", "16", "256",
+                     "--hotwords", "200", "--without-funasr"],
         "engine_fp32": engine("fp32"),
     }
 
