@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-pytest.importorskip("psutil")
-
-from benchmarks.browser import BLOCK, Seen, delays  # noqa: E402
+from benchmarks.browser import BLOCK, Seen, delays
 
 SHIFT_MS = 1_234.0
 CAPTURE_MS = 50_000.0
