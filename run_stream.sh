@@ -74,7 +74,8 @@ test_all() {
   local aside status=0 part
   local -a talking=(tests/bench tests/benchmarks tests/browser tests/clients) running=()
   aside=$(mktemp -d)
-  begin() { OMP_WAIT_POLICY=passive "$python" -m pytest "${@:2}" >"$aside/$1" 2>&1 & running+=($!); }
+  # One thread each: four processes have two cores to share.
+  begin() { OMP_NUM_THREADS=1 "$python" -m pytest "${@:2}" >"$aside/$1" 2>&1 & running+=($!); }
   begin parity tests/models/test_parity.py
   begin models tests/models --ignore=tests/models/test_parity.py
   begin talking "${talking[@]}"
