@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import quote
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from stream_server.dialects.document import read_object
 from stream_server.dialects.ranges import is_name
+from stream_server.doors.requests import NO_STORE, Body, Endpoint, Refusal, answering, read_body, refused
 from stream_server.doors.sse import EventStream
 from stream_server.errors import ClientError, Overloaded
 from stream_server.rooms.events import described, moment
@@ -25,56 +25,37 @@ from stream_server.speech import subtitles
 
 PATH = "/v1/rooms"
 LONGEST_NAME = 100
-LONGEST_BODY = 4 << 10
-BODY_WITHIN_S = 10.0
+DESCRIPTION = Body("application/json", 4 << 10, "the description", not_text="bad_json")
+"""A page of another site cannot send this type unasked."""
 LARGEST_ID = (1 << 63) - 1
-NO_STORE = {"Cache-Control": "no-store"}
 
-
-class _Refusal(Exception):
-    """An answer other than the one hoped for."""
-
-    def __init__(self, status: HTTPStatus, error: ClientError) -> None:
-        super().__init__(error.message)
-        self.status = status
-        self.error = error
-
-    @property
-    def answer(self) -> Response:
-        return _told(self.status, self.error)
-
-
-NO_ROOM = _Refusal(HTTPStatus.NOT_FOUND, ClientError("bad_state", "there is no such room, or no more", field="room"))
-NO_ROOMS = _Refusal(HTTPStatus.NOT_FOUND, ClientError("unsupported", "there are no rooms here"))
+Answer = Callable[[Rooms, Request], Awaitable[Response]]
 
 
 def routes(rooms: Rooms | None) -> list[BaseRoute]:
     """What is served under PATH. Errors are JSON like the native protocol's."""
 
-    def answering(answer: Callable[[Rooms, Request], object]) -> Callable[[Request], object]:
+    def of_rooms(answer: Answer) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            try:
-                if rooms is None:
-                    raise NO_ROOMS
-                return await answer(rooms, request)
-            except _Refusal as refusal:
-                return refusal.answer
-            except ClientError as error:
-                return _told(HTTPStatus.BAD_REQUEST, error)
-            except Overloaded as error:
-                return _told(HTTPStatus.SERVICE_UNAVAILABLE, ClientError("overloaded", str(error)), error.retry_after_s)
+            if rooms is None:
+                raise Refusal(HTTPStatus.NOT_FOUND, ClientError("unsupported", "there are no rooms here"))
+            return await answer(rooms, request)
 
-        return endpoint
+        return answering(endpoint)
 
-    return [Route(PATH, answering(_create), methods=["POST"]),
-            Route(PATH + "/{token}", answering(_about), methods=["GET"]),
-            Route(PATH + "/{token}", answering(_end), methods=["DELETE"]),
-            Route(PATH + "/{token}/live", answering(_live), methods=["GET"]),
-            *(Route(PATH + "/{token}/transcript." + kind, answering(_saved(kind)), methods=["GET"]) for kind in KINDS)]
+    return [Route(PATH, of_rooms(_create), methods=["POST"]),
+            Route(PATH + "/{token}", of_rooms(_about), methods=["GET"]),
+            Route(PATH + "/{token}", of_rooms(_end), methods=["DELETE"]),
+            Route(PATH + "/{token}/live", of_rooms(_live), methods=["GET"]),
+            *(Route(PATH + "/{token}/transcript." + kind, of_rooms(_saved(kind)), methods=["GET"]) for kind in KINDS)]
+
+
+def _no_room() -> Refusal:
+    return Refusal(HTTPStatus.NOT_FOUND, ClientError("bad_state", "there is no such room, or no more", field="room"))
 
 
 async def _create(rooms: Rooms, request: Request) -> Response:
-    fields = read_object(await _body(request), LONGEST_BODY)
+    fields = read_object(await read_body(request, DESCRIPTION), DESCRIPTION.longest)
     for field in fields:
         if field not in ("name", "record"):
             raise ClientError("bad_field", "no such field", field=field, allowed="name, record")
@@ -95,13 +76,13 @@ async def _create(rooms: Rooms, request: Request) -> Response:
 async def _about(rooms: Rooms, request: Request) -> Response:
     scene = await rooms.scene(_token(request))
     if scene is None:
-        raise NO_ROOM
+        raise _no_room()
     return JSONResponse(described(scene.room, scene.speakers), headers=NO_STORE)
 
 
 async def _end(rooms: Rooms, request: Request) -> Response:
     if not await rooms.end(_token(request)):
-        raise NO_ROOM
+        raise _no_room()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -120,11 +101,10 @@ class _Live(Response):
             room = await self._rooms.find(self._token)
             place = None if room is None else await self._rooms.enter(room, stream, self._after, stream.over)
         except Overloaded as error:
-            refusal = _told(HTTPStatus.SERVICE_UNAVAILABLE, ClientError("overloaded", str(error)), error.retry_after_s)
-            await refusal(scope, receive, send)
+            await refused(error)(scope, receive, send)
             return
         if place is None:
-            await NO_ROOM.answer(scope, receive, send)
+            await refused(_no_room())(scope, receive, send)
             return
         try:
             await stream.run()
@@ -137,7 +117,7 @@ async def _live(rooms: Rooms, request: Request) -> Response:
     if request.method == "HEAD":
         # Starlette takes it for GET; an answer without a body has no events.
         if await rooms.find(token) is None:
-            raise NO_ROOM
+            raise _no_room()
         return Response(headers=NO_STORE, media_type="text/event-stream")
     return _Live(rooms, token, after)
 
@@ -154,11 +134,11 @@ def _after(request: Request) -> int:
     return 0
 
 
-def _saved(kind: str) -> Callable[[Rooms, Request], object]:
+def _saved(kind: str) -> Answer:
     async def answer(rooms: Rooms, request: Request) -> Response:
         found = await rooms.transcript(_token(request))
         if found is None:
-            raise NO_ROOM
+            raise _no_room()
         media_type, render = KINDS[kind]
         # In a thread: a day's meeting takes a while, and sessions must not wait for that.
         content = await run_in_threadpool(render, found)
@@ -193,35 +173,3 @@ KINDS: dict[str, tuple[str, Callable[[Transcript], str | bytes]]] = {
 
 def _token(request: Request) -> str:
     return request.path_params["token"][:128]
-
-
-async def _body(request: Request) -> str:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        # A page of another site cannot send this type unasked.
-        raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ClientError(
-            "bad_field", "the room is described in another type", field="Content-Type", value=kind,
-            allowed="application/json"))
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > LONGEST_BODY:
-                    raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ClientError(
-                        "too_large", "the description is too long", allowed=f"{LONGEST_BODY} bytes"))
-        return body.decode()
-    except TimeoutError:
-        raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, ClientError(
-            "start_timeout", "the description did not come in time", allowed=f"within {BODY_WITHIN_S:g} s")) from None
-    except ClientDisconnect:
-        raise _Refusal(HTTPStatus.BAD_REQUEST, ClientError("bad_state", "the client is gone")) from None
-    except UnicodeDecodeError:
-        raise ClientError("bad_json", "the description is not Unicode", allowed="a JSON object in UTF-8") from None
-
-
-def _told(status: HTTPStatus, error: ClientError, retry_after_s: int | None = None) -> Response:
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return JSONResponse({"type": "error", "code": error.code, "message": error.message, "fatal": True,
-                         "field": error.field, "value": error.value, "allowed": error.allowed,
-                         "retry_after_s": retry_after_s}, status, headers | NO_STORE)

@@ -8,12 +8,13 @@ import logging
 from http import HTTPStatus
 
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stream_server.doors import parcels
 from stream_server.doors.neighbours import Neighbours
+from stream_server.doors.requests import NO_STORE, Body, Refusal, answering, read_body
 from stream_server.doors.webrtc import WebRtc
 from stream_server.errors import ClientError, Overloaded
 
@@ -23,19 +24,9 @@ PATH = "/v1/webrtc"
 OFFER = "offer"
 """The service of `answer_neighbour`."""
 SDP_TYPE = "application/sdp"
-LONGEST_OFFER = 64 << 10
-BODY_WITHIN_S = 10.0
+OFFER_BODY = Body(SDP_TYPE, 64 << 10, "the offer", "offer")
 ANSWER_WITHIN_S = 12.0
 LONGEST_NAME = 64
-
-
-class _Refusal(Exception):
-    """An answer other than the one hoped for."""
-
-    def __init__(self, status: HTTPStatus, error: ClientError) -> None:
-        super().__init__(error.message)
-        self.status = status
-        self.error = error
 
 
 def routes(webrtc: WebRtc, neighbours: Neighbours) -> list[Route]:
@@ -47,33 +38,26 @@ def routes(webrtc: WebRtc, neighbours: Neighbours) -> list[Route]:
         server = {"username": settings.turn_username, "credential": settings.turn_credential}
         return JSONResponse({"offered": settings.offered == "on",
                              "ice_servers": [{"urls": url, **(server if url.startswith("turn") else {})}
-                                             for url in settings.ice_servers]}, headers={"Cache-Control": "no-store"},
+                                             for url in settings.ice_servers]}, headers=NO_STORE,
                             background=BackgroundTask(webrtc.load) if settings.offered == "on" else None)
 
     async def offer(request: Request) -> Response:
-        try:
-            if webrtc.settings.offered == "off":
-                raise _Refusal(HTTPStatus.NOT_FOUND, ClientError("unsupported", "WebRTC is switched off here",
-                                                                 allowed="the WebSocket at /v1/stream"))
-            door, name, answer = await _answer(webrtc, neighbours, await _body(request), _peer(request),
-                                               request.query_params.get("resume", ""))
-        except _Refusal as refusal:
-            return _told(refusal.status, refusal.error)
-        except ClientError as error:
-            return _told(HTTPStatus.BAD_REQUEST, error)
-        except Overloaded as error:
-            return _told(HTTPStatus.SERVICE_UNAVAILABLE, ClientError("overloaded", str(error)), error.retry_after_s)
-        return Response(answer, HTTPStatus.CREATED, {"Location": f"{PATH}/{door}/{name}"},
-                        media_type=SDP_TYPE)
+        if webrtc.settings.offered == "off":
+            raise Refusal(HTTPStatus.NOT_FOUND, ClientError("unsupported", "WebRTC is switched off here",
+                                                            allowed="the WebSocket at /v1/stream"))
+        sdp = await read_body(request, OFFER_BODY)
+        door, name, answer = await _answer(webrtc, neighbours, sdp, _peer(request),
+                                           request.query_params.get("resume", ""))
+        return Response(answer, HTTPStatus.CREATED, {"Location": f"{PATH}/{door}/{name}"}, media_type=SDP_TYPE)
 
     async def end(request: Request) -> Response:
         door, name = request.path_params["door"], request.path_params["name"]
         if len(name) <= LONGEST_NAME and name.isascii() and await neighbours.end(door, name):
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        return _told(HTTPStatus.NOT_FOUND, ClientError("bad_state", "there is no such connection, or no more"))
+        raise Refusal(HTTPStatus.NOT_FOUND, ClientError("bad_state", "there is no such connection, or no more"))
 
-    return [Route(PATH, about, methods=["GET"]), Route(PATH, offer, methods=["POST"]),
-            Route(PATH + "/{door}/{name}", end, methods=["DELETE"])]
+    return [Route(PATH, about, methods=["GET"]), Route(PATH, answering(offer), methods=["POST"]),
+            Route(PATH + "/{door}/{name}", answering(end), methods=["DELETE"])]
 
 
 async def answer_neighbour(webrtc: WebRtc, peer: str, reader: asyncio.StreamReader,
@@ -126,36 +110,5 @@ async def _ask(neighbours: Neighbours, door: str, sdp: str, peer: str) -> dict |
     return None if parcel is None else json.loads(parcel[1])
 
 
-async def _body(request: Request) -> str:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != SDP_TYPE:
-        raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ClientError(
-            "bad_field", "the offer is of another type", field="Content-Type", value=kind, allowed=SDP_TYPE))
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > LONGEST_OFFER:
-                    raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ClientError(
-                        "too_large", "the offer is too long", field="offer", allowed=f"{LONGEST_OFFER} bytes"))
-        return body.decode()
-    except TimeoutError:
-        raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, ClientError(
-            "start_timeout", "the offer did not come in time", field="offer",
-            allowed=f"within {BODY_WITHIN_S:g} s")) from None
-    except ClientDisconnect:
-        raise _Refusal(HTTPStatus.BAD_REQUEST, ClientError("bad_state", "the client is gone")) from None
-    except UnicodeDecodeError:
-        raise ClientError("bad_field", "the offer is no text", field="offer", allowed="UTF-8") from None
-
-
 def _peer(request: Request) -> str:
     return "{}:{}".format(*request.client) if request.client else "?"
-
-
-def _told(status: HTTPStatus, error: ClientError, retry_after_s: int | None = None) -> Response:
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return JSONResponse({"type": "error", "code": error.code, "message": error.message, "fatal": True,
-                         "field": error.field, "value": error.value, "allowed": error.allowed,
-                         "retry_after_s": retry_after_s}, status, headers)
