@@ -258,7 +258,7 @@ class _Door:
         from stream_server.doors.listener import Listener
         from stream_server.doors.neighbours import Neighbours
         from stream_server.doors.parking import Parking
-        from stream_server.doors.reception import CARRY, Reception
+        from stream_server.doors.reception import Reception
         from stream_server.doors.seats import NoRooms
         from stream_server.doors.webrtc import WebRtc
         from stream_server.doors.whip import OFFER, answer_neighbour
@@ -281,7 +281,7 @@ class _Door:
                                     self._rooms or NoRooms())
         self._webrtc = WebRtc(partial(self._reception.serve, WEBRTC_PATH), self._settings.webrtc, limits, metrics)
         self._neighbours = Neighbours(Path(self._role.runtime), self._role.name, doors, self._webrtc.end,
-                                      {CARRY: self._reception.serve_carried,
+                                      {**self._reception.services,
                                        OFFER: partial(answer_neighbour, self._webrtc)})
         self._reception.neighbours = self._neighbours
         endpoints = {name: engine_endpoint(Path(self._role.runtime), name) for name in self._role.engines}

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 
 from stream_server.doors import parcels
 from stream_server.doors.link import Link, LinkLost
+from stream_server.doors.neighbours import Neighbours
+from stream_server.doors.observer import Observer
+
+log = logging.getLogger(__name__)
+
+CARRY = "carry"
+"""The service by which a door takes what another one carries to it."""
 
 CLOSE_TIMEOUT_S = 12.0
 """Longer than the door that has the connection waits for its client to say goodbye."""
@@ -18,56 +26,84 @@ CLOSE_TIMEOUT_S = 12.0
 DOOR_GONE = (1012, "the door that has the session ended")
 
 
-async def carry(link: Link, first: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-                write_timeout_s: float) -> tuple[int, str]:
-    """Hands on what comes by `link`, beginning with `first`, until either side ends; how `link` is to be closed.
+class Carriage:
+    """The connection `link`, handed on by `run` and brought to its end by `end`.
 
-    A client that takes nothing for `write_timeout_s` is cut.
+    In between it is closed by whoever has it: only then is it known whether its client has heard the session's end.
     """
-    writer.transport.set_write_buffer_limits(parcels.MOST_UNSENT_BYTES)
-    parcels.write(writer, parcels.TEXT, first.encode())
-    there = asyncio.create_task(_there(link, writer))
-    back = asyncio.create_task(_back(reader, link, write_timeout_s))
-    try:
-        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-        return back.result() if back.done() else DOOR_GONE
-    finally:
-        there.cancel()
-        back.cancel()
-        await asyncio.gather(there, back, return_exceptions=True)
-        if link.left:
-            parcels.write(writer, parcels.LEFT)
-        writer.close()
 
+    def __init__(self, link: Link, neighbours: Neighbours, door: str, path: str, observer: Observer,
+                 write_timeout_s: float) -> None:
+        """A client that takes nothing for `write_timeout_s` is cut."""
+        self._link = link
+        self._neighbours = neighbours
+        self._door = door
+        self._path = path
+        self._observer = observer
+        self._write_timeout_s = write_timeout_s
+        self._writer: asyncio.StreamWriter | None = None
 
-async def _there(link: Link, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            data = await link.receive()
-            if isinstance(data, str):
-                parcels.write(writer, parcels.TEXT, data.encode())
-            else:
-                parcels.write(writer, parcels.AUDIO, data)
-            await writer.drain()
-    except (LinkLost, OSError):
-        return
+    async def run(self, first: str) -> tuple[int, str]:
+        """Hands on what comes, beginning with `first`, until either side ends; how the connection is to be closed."""
+        try:
+            reader, self._writer = await self._neighbours.ask(self._door, CARRY, f"{self._path} {self._link.peer}")
+        except OSError as error:
+            log.warning("%s is away: %s", self._door, error)
+            return DOOR_GONE
+        self._observer.carried()
+        log.debug("%s is carried to %s", self._link.peer, self._door)
+        self._writer.transport.set_write_buffer_limits(parcels.MOST_UNSENT_BYTES)
+        parcels.write(self._writer, parcels.TEXT, first.encode())
+        goodbye = None
+        there, back = asyncio.create_task(self._there()), asyncio.create_task(self._back(reader))
+        try:
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+            goodbye = back.result() if back.done() else None
+        finally:
+            there.cancel()
+            back.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+            if goodbye is None:
+                self.end()
+        return goodbye or DOOR_GONE
 
+    def end(self) -> None:
+        """The connection has ended: so the other door is told, and whether its client said goodbye."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            if self._link.left:
+                parcels.write(writer, parcels.LEFT)
+            writer.close()
 
-async def _back(reader: asyncio.StreamReader, link: Link, write_timeout_s: float) -> tuple[int, str]:
-    try:
-        while (parcel := await parcels.read(reader)) is not None:
-            kind, data = parcel
-            if kind == parcels.GOODBYE:
-                code, reason = json.loads(data)
-                return code, reason
-            if not link.send_now(data.decode()):
-                async with asyncio.timeout(write_timeout_s):
-                    await link.send(data.decode())
-    except LinkLost:
-        pass
-    except TimeoutError:
-        link.abort()
-    return DOOR_GONE
+    async def _there(self) -> None:
+        try:
+            while True:
+                data = await self._link.receive()
+                if isinstance(data, str):
+                    parcels.write(self._writer, parcels.TEXT, data.encode())
+                else:
+                    parcels.write(self._writer, parcels.AUDIO, data)
+                await self._writer.drain()
+        except (LinkLost, OSError):
+            return
+
+    async def _back(self, reader: asyncio.StreamReader) -> tuple[int, str] | None:
+        """How the other door closes; None where it does not come to that."""
+        link = self._link
+        try:
+            while (parcel := await parcels.read(reader)) is not None:
+                kind, data = parcel
+                if kind == parcels.GOODBYE:
+                    code, reason = json.loads(data)
+                    return code, reason
+                if not link.send_now(data.decode()):
+                    async with asyncio.timeout(self._write_timeout_s):
+                        await link.send(data.decode())
+        except LinkLost:
+            pass
+        except TimeoutError:
+            link.abort()
+        return None
 
 
 class CarriedLink:

@@ -10,12 +10,12 @@ from functools import partial
 
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
-from stream_server.doors.carrying import DOOR_GONE, CarriedLink, carry
+from stream_server.doors.carrying import CARRY, Carriage, CarriedLink
 from stream_server.doors.driver import Driver
 from stream_server.doors.engine_link import Engine
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link
-from stream_server.doors.neighbours import Neighbours
+from stream_server.doors.neighbours import Neighbours, Service
 from stream_server.doors.observer import Observer
 from stream_server.doors.parking import Parking
 from stream_server.doors.resuming import ResumingDriver
@@ -24,9 +24,6 @@ from stream_server.speech.detectors import Detectors
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Hypothesis, SecondPass
 from stream_server.speech.scribe import Scribed
-
-CARRY = "carry"
-"""The service of `serve_carried`."""
 
 log = logging.getLogger(__name__)
 
@@ -77,25 +74,23 @@ class Reception:
                 self._forget(driver)
             self._observer.disconnected(name)
 
-    async def serve_carried(self, about: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The service by which another door hands on a connection whose session is here. `about`: path and peer."""
+    @property
+    def services(self) -> dict[str, Service]:
+        """What other doors may ask for."""
+        return {CARRY: self._serve_carried}
+
+    async def _serve_carried(self, about: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Another door hands on a connection whose session is here. `about`: path and peer."""
         path, _, peer = about.partition(" ")
         if path in self._dialects:
             await self.serve(path, CarriedLink(reader, writer, peer))
 
-    async def _carry(self, path: str, token: str, first: str, link: Link) -> tuple[int, str] | None:
-        """Hands a connection on to the door that a token names; None where that is this door."""
+    def _carry(self, path: str, token: str, link: Link) -> Carriage | None:
+        """What hands a connection on to the door that a token names; None where that is this door."""
         door = self.neighbours and self.neighbours.elsewhere(token)
         if not door:
             return None
-        try:
-            reader, writer = await self.neighbours.ask(door, CARRY, f"{path} {link.peer}")
-        except OSError as error:
-            log.warning("%s is away: %s", door, error)
-            return DOOR_GONE
-        self._observer.carried()
-        log.debug("%s is carried to %s", link.peer, door)
-        return await carry(link, first, reader, writer, self._limits.write_timeout_s)
+        return Carriage(link, self.neighbours, door, path, self._observer, self._limits.write_timeout_s)
 
     async def drain(self, within_s: float) -> None:
         """Ends all connections: open segments get their finals first, as far as time allows."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
+from stream_server.doors.carrying import Carriage
 from stream_server.doors.driver import GOING_AWAY, Driver
 from stream_server.doors.link import Link
 from stream_server.doors.parking import Parking
@@ -19,8 +20,8 @@ from stream_server.units import samples_to_ms
 TAKEN_OVER = (4001, "the session goes on by another connection")
 
 
-Carry = Callable[[str, str, Link], Awaitable[tuple[int, str] | None]]
-"""Token, first message and connection; how the connection is to be closed, None where nobody else has the session."""
+Carry = Callable[[str, Link], Carriage | None]
+"""Given a token and a connection; None where no other door has the session."""
 
 
 class ResumingDriver(Driver):
@@ -32,25 +33,29 @@ class ResumingDriver(Driver):
 
     def __init__(self, *arguments: object, parking: Parking, moved: Callable[[str, Driver], None],
                  carry: Carry, **options: object) -> None:
-        """`moved` is told that a session is this driver's from now on; `carry` hands all on to another door, where
-        that has the session."""
+        """`moved` is told that a session is this driver's from now on; `carry` makes what hands all on to
+        another door, where that has the session."""
         super().__init__(*arguments, **options)
         self.token = ""
         self.parked = False
         self._parking = parking
         self._moved = moved
         self._carry = carry
-        self._carried = False
+        self._carriage: Carriage | None = None
         self._text = ""
         self._record: Record | None = None
         self._kept: Session | None = None
         self._messages = 0
 
+    @property
+    def over(self) -> bool:
+        return self._session is None
+
     def drain(self) -> None:
-        if self._carried:
+        if self._carriage is not None:
             # The door that has the session ends it in its own time, and says how this connection is closed.
             return
-        if self.parked and self._session is None:
+        if self.parked and self.over:
             self.expire()
         else:
             super().drain()
@@ -84,8 +89,12 @@ class ResumingDriver(Driver):
             self.expire()
 
     async def run(self) -> None:
-        await super().run()
-        if self.parked and self._session is None and self._link.left:
+        try:
+            await super().run()
+        finally:
+            if self._carriage is not None:
+                self._carriage.end()
+        if self.parked and self.over and self._link.left:
             # The client has heard the end: it closed after it.
             self.expire()
 
@@ -108,13 +117,12 @@ class ResumingDriver(Driver):
 
     async def _hand_on(self, token: str) -> bool:
         """Hands all on to the door that has the session, until that ends; False where it is no other door's."""
-        self._carried = True
+        self._carriage = self._carry(token, self._link)
+        if self._carriage is None:
+            return False
         self._stop_alarm()
-        goodbye = await self._carry(token, self._text, self._link)
-        self._carried = False
-        if goodbye is not None:
-            self._outbox.close(*goodbye)
-        return goodbye is not None
+        self._outbox.close(*await self._carriage.run(self._text))
+        return True
 
     def _take_over(self, resume: Resume) -> None:
         """Raises ClientError; the session then stays where it is."""
@@ -179,5 +187,5 @@ class ResumingDriver(Driver):
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        if not (self._carried or self.parked and self._session is None):
+        if not (self._carriage or self.parked and self.over):
             super()._set_alarm()

@@ -14,8 +14,10 @@ import websockets
 
 from tests.doors.conversations import FUNASR, NATIVE, PATIENCE_S, native, pieces
 from tests.doors.test_webrtc import recording
+from tests.rooms.test_meeting import make
 from tests.support.proxy import proxy
 from tests.support.server import Server, running_server
+from tests.support.viewers import Viewer, socket_at
 
 RESUME_S = 1
 TAKEN_OVER = 4001
@@ -38,6 +40,8 @@ class Caller:
     def __init__(self, url: str, samples: np.ndarray) -> None:
         self.heard: list[dict] = []
         self.ready: dict = {}
+        self.door: tuple[Server, str] | None = None
+        """The door that takes the next connection, where that matters."""
         self._url = url + NATIVE
         self._audio = samples.astype("<i2").tobytes()
 
@@ -97,7 +101,8 @@ class Caller:
         assert closed.value.rcvd is not None and closed.value.rcvd.code == code
 
     async def _connect(self, **first: object) -> None:
-        self.socket = await websockets.connect(self._url, max_size=None)
+        options = {} if self.door is None else {"sock": await socket_at(*self.door)}
+        self.socket = await websockets.connect(self._url, max_size=None, **options)
         SOCKETS.append(self.socket)
         await self.socket.send(json.dumps(first))
 
@@ -125,6 +130,15 @@ def hasty(tmp_path_factory: pytest.TempPathFactory, served_model: str) -> Iterat
         yield running
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, served_model: str) -> Iterator[Server]:
+    """Two doors, where sessions do not wait for as long as a test does."""
+    log = tmp_path_factory.mktemp("pair") / "log"
+    with running_server(log, "--model", served_model, "--threads", "1", "--doors", "2", "--limits-resume-s",
+                        "5") as running:
+        yield running
+
+
 def finals(messages: list[dict]) -> list[dict]:
     return [message for message in messages if message["type"] == "final"]
 
@@ -142,6 +156,20 @@ async def broken(server: Server, meeting: np.ndarray, **start: object) -> Caller
     await caller.send(0, 0.5)
     await caller.read(lambda message: message["type"] == "partial")
     await caller.cut()
+    return caller
+
+
+async def carried(server: Server, meeting: np.ndarray) -> Caller:
+    """A caller whose session is one door's, and whose connection is the other's."""
+    caller = Caller(server.url, meeting)
+    caller.door = server, "door-0"
+    await caller.begin(end_silence_ms=200)
+    await caller.send(0, 0.5)
+    await caller.read(lambda message: message["type"] == "partial")
+    await caller.cut()
+    caller.door = server, "door-1"
+    assert (await caller.resume())["type"] == "resumed"
+    assert (await asyncio.to_thread(server.metrics))["stream_connections_carried_total"] == 1
     return caller
 
 
@@ -173,6 +201,16 @@ async def test_any_door_takes_it_to_the_one_that_has_the_session(
     await caller.send(caller.of("resumed")[-1]["samples"] / len(meeting), 1)
     await caller.end()
     assert finals(caller.heard) == expected
+
+
+async def test_who_has_heard_the_end_through_another_door_is_not_waited_for(
+        pair: Server, meeting: np.ndarray, expected: list[dict]) -> None:
+    caller = await carried(pair, meeting)
+    await caller.send(caller.of("resumed")[0]["samples"] / len(meeting), 1)
+    await caller.end()
+    assert finals(caller.heard) == expected
+    await until(lambda: pair.metrics()["stream_sessions_parked"] == 0)
+    assert not pair.metrics().get('stream_sessions_expired_total{why="late"}')
 
 
 async def test_audio_may_be_written_otherwise_on_the_new_connection(
@@ -235,6 +273,17 @@ async def test_who_says_goodbye_or_wants_it_so_is_not_waited_for(server: Server,
     await caller.cut()
 
 
+@pytest.mark.parametrize("code", [1011, 4000])
+async def test_who_took_the_connection_for_dead_is_waited_for(
+        server: Server, meeting: np.ndarray, expected: list[dict], code: int) -> None:
+    caller = Caller(server.url, meeting)
+    await caller.begin(end_silence_ms=200)
+    await caller.send(0, 0.4)
+    await caller.socket.close(code, "no answer to a ping")
+    await caller.go_on()
+    assert finals(caller.heard) == expected
+
+
 async def test_a_session_waits_for_its_time_and_no_longer(hasty: Server, meeting: np.ndarray) -> None:
     caller = await broken(hasty, meeting)
     await until(lambda: hasty.metrics().get('stream_sessions_expired_total{why="late"}') == 1)
@@ -252,6 +301,20 @@ async def test_where_too_many_wait_the_one_that_has_waited_longest_is_ended(
     assert (await callers[0].resume())["type"] == "error"
 
 
+async def test_others_in_a_room_get_the_last_words_of_who_does_not_come_back(
+        hasty: Server, meeting: np.ndarray) -> None:
+    room = await make(hasty)
+    viewer = await Viewer.connect(hasty.http, room["read"])
+    caller = await broken(hasty, meeting, room=room["speak"], name="小王", vad="none")
+    await viewer.until(lambda kind, data: kind == "speaker" and data["state"] == "left")
+    viewer.close()
+    (final,) = viewer.of("final")
+    heard = caller.of("partial")[-1]
+    assert final["text"] and final["text"].startswith(heard["text"][:heard["stable"]])
+    assert [kind for kind, _ in viewer.events if kind in ("final", "speaker")] == ["speaker", "final", "speaker"]
+    await until(lambda: hasty.metrics()["stream_sessions_parked"] == 0)
+
+
 async def test_a_client_of_funasrs_is_never_waited_for(hasty: Server, meeting: np.ndarray) -> None:
     async with websockets.connect(hasty.url + FUNASR, subprotocols=["binary"]) as client:
         await client.send(json.dumps({"mode": "2pass", "chunk_size": [5, 10, 5], "is_speaking": True}))
@@ -262,10 +325,16 @@ async def test_a_client_of_funasrs_is_never_waited_for(hasty: Server, meeting: n
     await until(lambda: hasty.metrics()["stream_sessions_open"] == 0)
 
 
-async def test_a_server_that_ends_does_not_wait_for_anybody(
+async def test_a_server_that_ends_waits_for_nobody_and_finishes_who_came_to_another_door(
         tmp_path: Path, served_model: str, meeting: np.ndarray) -> None:
-    with running_server(tmp_path / "log", "--model", served_model, "--threads", "1") as own:
+    with running_server(tmp_path / "log", "--model", served_model, "--threads", "1", "--doors", "2") as own:
+        caller = await carried(own, meeting)
+        said = len(caller.of("final"))
         await broken(own, meeting)
         await until(lambda: own.metrics()["stream_sessions_parked"] == 1)
-        assert await asyncio.to_thread(own.stop, signal.SIGTERM) == 0
-        assert "did not end" not in own.log
+        own.process.send_signal(signal.SIGTERM)
+        await caller.read(lambda message: message["type"] == "ended")
+        await caller.closed(1001)
+        assert len(caller.of("final")) > said
+        assert await asyncio.to_thread(own.process.wait, 60) == 0
+        assert "did not end" not in own.log and "Traceback" not in own.log
