@@ -64,8 +64,8 @@ class SessionLimits(Frozen):
                             description="how long a session whose connection was lost waits for its client to come "
                                         "back; 0: it ends at once")
     most_parked: int = Field(256, ge=1, le=65536,
-                             description="sessions of a door that may wait so; beyond, the one that has waited longest "
-                                         "is ended")
+                             description="sessions of a door that may wait so; beyond, one is ended: the one that has "
+                                         "waited longest, first of those that are over")
 
 
 class WebRtcSettings(Frozen):
