@@ -8,8 +8,16 @@ import json
 import numpy as np
 import pytest
 
+from stream_server.audio.opus import OPUS_RATE
 from stream_server.audio.resample import Resampler
-from stream_server.doors.channel import LEAD, MOST_TEXTS, MOST_UNSENT_BYTES, UNSENT_BYTES, ChannelLink
+from stream_server.doors.channel import (
+    LEAD,
+    LONGEST_BRIDGE,
+    MOST_TEXTS,
+    MOST_UNSENT_BYTES,
+    UNSENT_BYTES,
+    ChannelLink,
+)
 from stream_server.doors.link import LinkLost
 from stream_server.doors.pieces import LONGEST_PIECE, Joiner
 from stream_server.speech import vad
@@ -117,6 +125,46 @@ async def test_too_much_sound_drops_the_oldest_keeps_the_time_of_the_rest_and_is
         assert heard.tolist() == [0] * 15 + [16, 17, 18, 19, 20]
     assert [(said["code"], said["fatal"]) for said in client.said()] == [("audio_dropped", False)] * 2
     assert client.failures == ["audio_dropped"] * 2
+
+
+async def bridged(seconds: float) -> Client:
+    """A client that has sent so much of what was said while it had no connection, at once and while nobody reads."""
+    client = Client()
+    client.link.receive_message(json.dumps({"type": "resume", "token": "door-0.x", "bridge": True}))
+    second = np.arange(16_000, dtype=np.int16).tobytes()
+    whole = second * int(seconds)
+    for start in range(0, len(whole), 12_000):
+        client.link.receive_message(whole[start:start + 12_000])
+    return client
+
+
+async def waiting(client: Client) -> int:
+    """Samples of sound that waited, each of them not silence; first come the message and what is before all sound."""
+    count = 0
+    while client.link._queue:
+        item = await client.link.receive()
+        count += np.count_nonzero(np.frombuffer(item, np.int16)) if isinstance(item, bytes) else 0
+    return count
+
+
+async def test_a_minute_that_was_missed_may_come_at_once_and_no_more() -> None:
+    minute = LONGEST_BRIDGE // OPUS_RATE
+    client = await bridged(minute)
+    assert client.failures == [] and await waiting(client) > 0.99 * LONGEST_BRIDGE
+    client = await bridged(minute + 5)
+    assert client.failures == ["audio_dropped"]
+    assert await waiting(client) <= LONGEST_BRIDGE + MOST_AUDIO_S * OPUS_RATE
+
+
+async def test_the_room_for_what_was_missed_is_there_once() -> None:
+    client = await bridged(30)
+    client.link.receive_message(b"")
+    client.link.receive_sound(np.zeros(2 * OPUS_RATE, np.int16))
+    assert client.link._bridge is None and client.failures == []
+    await waiting(client)
+    for _ in range(20):
+        client.link.receive_sound(FRAME + 1)
+    assert client.failures == ["audio_dropped"] and await waiting(client) <= MOST_AUDIO_S * OPUS_RATE
 
 
 async def test_a_slow_client_is_waited_for() -> None:
