@@ -21,7 +21,7 @@ from stream_client.pace import real_time
 from stream_client.report import JsonReport, Report, TextReport
 from stream_client.timings import Stopwatch
 from stream_client.transcription import begin, called, transcribe
-from stream_client.wishes import Wishes, parse_chunk_size
+from stream_client.wishes import Wishes, parse_chunk_size, parse_room
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -148,7 +148,16 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
         end_silence_ms=arguments.end_silence_ms,
         max_segment_ms=arguments.max_segment_ms,
         hotwords=tuple(word for word in re.split("[,，、]", arguments.hotwords or "") if word.strip()),
+        **_seat(arguments),
     )
+
+
+def _seat(arguments: argparse.Namespace) -> dict[str, str]:
+    """Where and as whom to speak."""
+    room, name = getattr(arguments, "room", None), getattr(arguments, "name", None)
+    if room is not None and not name:
+        raise ValueError("--room needs --name: who speaks")
+    return {**({"room": parse_room(room)} if room is not None else {}), **({"name": name} if name else {})}
 
 
 def _device(text: str | None) -> str | int | None:
@@ -189,6 +198,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--dialect", choices=sorted(DIALECTS), default="native", help="protocol (default: %(default)s)")
     add("--json", action="store_true", help="one JSON object a line: ready, speech, partial, final, ended, error")
     add("--timings", action="store_true", help="say at the end how long it took")
+    add("--room", metavar="LINK", help="speak in a meeting: its link to speak by, or the token in it")
+    add("--name", help="who speaks, in a meeting; else a name for the session")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -121,7 +121,7 @@ class FunasrDialect:
 
     def __init__(self, wishes: Wishes) -> None:
         for name in ("vad", "vad_aggressiveness", "end_silence_ms", "min_speech_ms", "max_segment_ms",
-                     "second_pass", "punctuation", "itn"):
+                     "second_pass", "punctuation", "itn", "room"):
             if getattr(wishes, name) is not None:
                 raise ValueError(f"{name} cannot be said in FunASR's protocol; use the native dialect")
         self.ended = False

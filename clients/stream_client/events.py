@@ -13,7 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The session is open. `window` says in which steps the audio is recognised."""
+    """The session is open. `window` says in which steps the audio is recognised; `room`, in a meeting, its `name`, the
+    token that others `read` by, which `speaker` this session is, and whether the sound is kept (`recorded`)."""
 
     session: str = ""
     model: str = ""
@@ -26,6 +27,7 @@ class Ready:
     min_speech_ms: int | None = None
     max_segment_ms: int | None = None
     second_pass: bool = False
+    room: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

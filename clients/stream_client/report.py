@@ -7,7 +7,7 @@ import json
 from typing import Protocol, TextIO
 
 from stream_client.errors import ServerError, StreamClientError
-from stream_client.events import Event, Hotwords, Problem, to_fields
+from stream_client.events import Event, Hotwords, Problem, Ready, to_fields
 from stream_client.terminal import Terminal
 from stream_client.timings import Timings
 
@@ -44,6 +44,9 @@ class TextReport:
     def event(self, event: Event, source: str, shown_as: str) -> None:
         if isinstance(event, Problem):
             self.note(f"the server says: {event.message}")
+        elif isinstance(event, Ready) and event.room is not None:
+            kept = "; its sound is kept" if event.room.get("recorded") else ""
+            self.note(f"speaking in the meeting {event.room.get('name', '')}{kept}")
         elif isinstance(event, Hotwords) and event.unspelt:
             self.note(f"the model cannot write: {', '.join(event.unspelt)}")
         else:

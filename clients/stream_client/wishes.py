@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 SAMPLE_RATE = 16_000
 SAMPLE_BYTES = 2
@@ -16,7 +17,7 @@ class Wishes:
 
     `chunk_size` is FunASR's (left, centre, right) in frames of 60 ms, or samples at 16 kHz together with `hop_size`.
     `hotwords` are words that the speaker is likely to say, names above all. `resumable`: False where the session is to
-    end with its connection, however that ends.
+    end with its connection, however that ends. `room` is the speaker token of a meeting; `name` says there who speaks.
     """
 
     chunk_size: tuple[int, int, int] | int | None = None
@@ -32,6 +33,7 @@ class Wishes:
     hotwords: tuple[str, ...] = ()
     name: str = ""
     resumable: bool | None = None
+    room: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.chunk_size, int) != (self.hop_size is not None):
@@ -44,6 +46,17 @@ class Wishes:
             hop, chunk = self.hop_size or 0, self.chunk_size
             return (0, math.ceil(hop / FRAME_SAMPLES), math.ceil((chunk - hop) / FRAME_SAMPLES))
         return self.chunk_size
+
+
+def parse_room(text: str) -> str:
+    """The speaker token of a meeting, given as such or in a link. Raises ValueError."""
+    parts = urlsplit(text.strip())
+    if not (parts.netloc or parts.query):
+        return text.strip()
+    tokens = parse_qs(parts.query).get("speak", [])
+    if len(tokens) != 1:
+        raise ValueError("a link to speak by has ?speak=TOKEN; those to read by or to lay over a picture have not")
+    return tokens[0]
 
 
 def parse_chunk_size(text: str) -> tuple[int, int, int] | int:

@@ -26,6 +26,10 @@ class Script:
     close_after_bytes: int | None = None
     end_after_bytes: int | None = None
     close_code: int = 1011
+    room: dict[str, object] | None = None
+    resume_s: float = 0.0
+    forgets: bool = False
+    """Whether a session ends with its connection, though it was said that it would wait."""
     read_pause_s: float = 0.0
     partials_per_message: int = 0
     funasr_python_style: bool = False
@@ -34,6 +38,7 @@ class Script:
     """Bytes of each binary message."""
     sound: bytearray = field(default_factory=bytearray)
     subprotocols: list[str | None] = field(default_factory=list)
+    recogniser: _Recogniser | None = None
 
 
 @asynccontextmanager
@@ -53,14 +58,34 @@ async def scripted_server(script: Script, **options: object) -> AsyncIterator[st
 
 async def _native(connection: ServerConnection, script: Script) -> None:
     script.seen.append(json.loads(await connection.recv()))
+    if script.seen[-1]["type"] == "resume":
+        await _resume(connection, script)
+        return
     if script.refuse is not None:
         await _send(connection, type="error", **script.refuse)
         if script.refuse.get("fatal"):
             return
     await _send(connection, type="ready", session="s1", model="scripted", encoding="pcm_s16le", sample_rate=16_000,
                 window={"hop_ms": 600}, vad="webrtc", end_silence_ms=800, pre_roll_ms=600, min_speech_ms=100,
-                max_segment_ms=30_000, news_of_later_versions=True)
-    recogniser = _Recogniser(script, connection, _native_partial, _native_final)
+                max_segment_ms=30_000, news_of_later_versions=True,
+                **({"room": script.room} if script.room else {}),
+                **({"resume": "door-0.x", "resume_s": script.resume_s} if script.resume_s else {}))
+    script.recogniser = _Recogniser(script, connection, _native_partial, _native_final)
+    await _hear_all(connection, script)
+
+
+async def _resume(connection: ServerConnection, script: Script) -> None:
+    if script.forgets:
+        await _send(connection, type="error", code="bad_field", message="no session can be resumed by this token",
+                    field="token", value="door-0.x", fatal=True)
+        return
+    script.recogniser.connection = connection
+    await _send(connection, type="resumed", session="s1", samples=script.recogniser.heard // 2, messages=0, segments=0)
+    await _hear_all(connection, script)
+
+
+async def _hear_all(connection: ServerConnection, script: Script) -> None:
+    recogniser = script.recogniser
     async for message in connection:
         if isinstance(message, bytes):
             await recogniser.hear(message)
@@ -68,6 +93,7 @@ async def _native(connection: ServerConnection, script: Script) -> None:
                 await _send(connection, type="ended")
                 return
             if script.close_after_bytes is not None and recogniser.heard >= script.close_after_bytes:
+                script.close_after_bytes = None
                 await connection.close(script.close_code, "the engine is away")
                 return
             continue
@@ -98,7 +124,7 @@ async def _funasr(connection: ServerConnection, script: Script) -> None:
 
 class _Recogniser:
     def __init__(self, script: Script, connection: ServerConnection, partial: Callable, final: Callable) -> None:
-        self._script, self._connection, self._partial, self._final = script, connection, partial, final
+        self._script, self.connection, self._partial, self._final = script, connection, partial, final
         self.heard, self.segment, self._hops, self._chatter = 0, 0, 0, 0
 
     async def hear(self, audio: bytes) -> None:
@@ -108,16 +134,16 @@ class _Recogniser:
         before, self.heard = self.heard, self.heard + len(audio)
         for _ in range(self._script.partials_per_message):
             self._chatter += 1
-            await _send(self._connection, **{**self._partial(self.segment, 1), "revision": self._chatter})
+            await _send(self.connection, **{**self._partial(self.segment, 1), "revision": self._chatter})
         for _ in range(self.heard // HOP_BYTES - before // HOP_BYTES):
             self._hops += 1
-            await _send(self._connection, **self._partial(self.segment, self._hops))
+            await _send(self.connection, **self._partial(self.segment, self._hops))
             if self._hops == self._script.hops_per_segment:
                 await self.finish()
 
     async def finish(self) -> None:
         if self._hops:
-            await _send(self._connection, **self._final(self.segment, self._hops, self._script))
+            await _send(self.connection, **self._final(self.segment, self._hops, self._script))
             self.segment, self._hops = self.segment + 1, 0
 
 

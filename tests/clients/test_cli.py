@@ -119,6 +119,15 @@ async def test_wishes_reach_the_server(speech: Path) -> None:
     assert (wishes["chunk_size"], wishes["hop_size"]) == (3200, 1600)
 
 
+@pytest.mark.parametrize("room", ["tok-en_1", "https://host:8443/?speak=tok-en_1", "host/?speak=tok-en_1#top"])
+async def test_a_meeting_is_spoken_in_by_its_token_or_link(speech: Path, room: str) -> None:
+    script = Script(room={"name": "晨会", "read": "r", "speaker": 7, "recorded": True})
+    async with scripted_server(script) as url:
+        outcome = await client("file", speech, "--fast", "--url", url, "--room", room, "--name", "小王")
+    assert (script.seen[0]["room"], script.seen[0]["name"]) == ("tok-en_1", "小王")
+    assert (outcome.code, outcome.err) == (0, "speaking in the meeting 晨会; its sound is kept\n")
+
+
 async def test_files_go_one_after_another_past_a_bad_one(speech: Path, tmp_path: Path) -> None:
     silent = write_video(tmp_path / "silent.mp4", with_audio=False)
     async with scripted_server(Script()) as url:
@@ -191,6 +200,9 @@ async def test_a_refusal_is_one_sentence_or_object(speech: Path) -> None:
         ["file", "a.wav", "--chunk-size", "3200"],
         ["file", "a.wav", "--vad", "loud"],
         ["file", "a.wav", "--dialect", "funasr", "--vad", "none"],
+        ["file", "a.wav", "--room", "token"],
+        ["file", "a.wav", "--room", "http://host/room?read=token", "--name", "x"],
+        ["file", "a.wav", "--room", "token", "--name", "x", "--dialect", "funasr"],
     ],
 )
 async def test_misuse_is_exit_code_2(arguments: list[str]) -> None:

@@ -123,3 +123,49 @@ async def test_a_server_that_waits_for_nobody_is_not_asked_again() -> None:
         with pytest.raises(ConnectionFailed, match="lost before the end"):
             await events(f"ws://127.0.0.1:{network.port}", bytes(100_000))
     assert network.connections == 1
+
+
+@pytest.mark.parametrize("code", [1011, 1012])
+async def test_a_server_that_gave_the_connection_up_is_asked_for_the_session(code: int) -> None:
+    """Its pings were not answered, or its door has ended."""
+    sound, script = bytes(range(256)) * 400, Script(resume_s=5, close_after_bytes=40_000, close_code=code)
+    async with scripted_server(Script()) as url:
+        expected = await events(url, sound)
+    async with scripted_server(script) as url:
+        heard = await events(url, sound)
+    assert [event for event in heard if isinstance(event, Final | Ended)] == \
+        [event for event in expected if isinstance(event, Final | Ended)]
+    assert script.sound == sound and len(script.subprotocols) == 2
+    assert script.seen[1] == {"type": "resume", "token": "door-0.x", "segments": 0}
+
+
+async def test_a_session_that_is_gone_is_told_with_the_reason_of_both() -> None:
+    script = Script(resume_s=5, close_after_bytes=40_000, close_code=1011, forgets=True)
+    async with scripted_server(script) as url:
+        with pytest.raises(ConnectionFailed, match=r"\(1011 the engine is away\), and the session is lost with it: no "
+                                                   "session can be resumed by this token"):
+            await events(url, bytes(100_000))
+    assert len(script.subprotocols) == 2
+
+
+@pytest.mark.parametrize("code", [1008, 4000, 4001])
+async def test_a_server_that_means_the_end_is_not_asked_again(code: int) -> None:
+    script = Script(resume_s=5, close_after_bytes=40_000, close_code=code)
+    async with scripted_server(script) as url:
+        with pytest.raises(ConnectionFailed, match=rf"lost before the end \({code} the engine is away\)$"):
+            await events(url, bytes(100_000))
+    assert len(script.subprotocols) == 1
+
+
+async def test_a_client_that_gives_the_connection_up_gets_its_session_back(server: Server) -> None:
+    """As the library does whose pings stay unanswered."""
+    audio = recording("meeting").tobytes()
+    expected = await events(server.url, audio)
+    async with connect(server.url) as stream:
+        heard = []
+        async for event in stream.transcribe(blocks(audio, pause_s=0.005)):
+            if isinstance(event, Partial) and not any(isinstance(each, Partial) for each in heard):
+                await stream._socket.close(1011, "keepalive ping timeout")
+            heard.append(event)
+    assert [event for event in heard if isinstance(event, Final | Ended)] == \
+        [event for event in expected if isinstance(event, Final | Ended)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stream_client import Ended, Event, Final, Hotwords, Partial, Ready, ServerError, Wishes, connect, transcribe_file
+from tests.rooms.test_meeting import client, make
 from tests.support.server import Server
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.wav"))
@@ -50,6 +51,17 @@ async def test_sessions_at_once_do_not_mix(server: Server) -> None:
     alone = [finals(await collect(server, path)) for path in SAMPLES[:2]]
     together = await asyncio.gather(*(collect(server, path) for path in SAMPLES[:2] * 3))
     assert [finals(events) for events in together] == alone * 3
+
+
+async def test_in_a_room_what_is_said_is_in_its_transcript(server: Server) -> None:
+    room = await make(server)
+    events = await collect(server, SAMPLES[0], wishes=Wishes(room=room["speak"], name="小王"))
+    assert events[0].room["name"] == "晨会" and events[0].room["recorded"] is False
+    said: list[dict] = []
+    async with client(server) as http, asyncio.timeout(30):
+        while len(said) < len(finals(events)):
+            said = (await http.get(f"/v1/rooms/{room['read']}/transcript.json")).json()["captions"]
+    assert [(caption["name"], caption["text"]) for caption in said] == [("小王", text) for text in finals(events)]
 
 
 async def test_a_wish_that_cannot_be_is_told_as_the_server_tells_it(server: Server) -> None:
