@@ -76,7 +76,8 @@ async def test_what_cannot_be_read_is_told(sender: Sender, status: int, code: st
 
 async def test_a_body_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "BODY_WITHIN_S", 0.05)
-    status, error = await told(Sender(b"x"))
+    async with asyncio.timeout(30):
+        status, error = await told(Sender(b"x"))
     assert (status, error["code"], error["allowed"]) == (408, "start_timeout", "within 0.05 s")
 
 
