@@ -29,13 +29,13 @@ from benchmarks.step_cost import hotwords_cost
 from recipes.demo import lexicon, texts
 from recipes.demo.speech import RATE, held_out_voice, synthesise
 from stream_server.audio.windows import Window
+from stream_server.engine.pieces import finished
 from stream_server.engine.runner import Row, Segment
 from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.checkpoint import Model, load
 from stream_server.models.devices import DTYPES
 from stream_server.models.offline_checkpoint import OfflineModel, load_offline
 from stream_server.models.paraformer import Paraformer
-from stream_server.models.pieces import finished
 from stream_server.models.second_runner import OfflineRunner
 from stream_server.models.streaming import ParaformerRunner
 from stream_server.speech.beam import START, WIDTH, BeamSearch, FullScores

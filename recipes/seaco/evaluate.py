@@ -17,9 +17,9 @@ from recipes.demo.evaluate import distance
 from recipes.seaco.lists import occurrences
 from recipes.seaco.names import KeptNames, known_names
 from recipes.seaco.sounds import Sounds
+from stream_server.engine.pieces import finished
 from stream_server.models.offline import Recognised
 from stream_server.models.offline_checkpoint import OfflineModel
-from stream_server.models.pieces import finished
 from stream_server.speech.context_graph import GraphCache
 from stream_server.speech.hotwords import DEFAULT_WEIGHT, HotwordList
 from stream_server.speech.spelling import Speller

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from recipes.demo.batches import tokens
 from recipes.seaco.hearing import said
 from recipes.seaco.segments import SegmentBatches, Segments
+from stream_server.engine.pieces import finished
 from stream_server.models.offline import OfflineParaformer
-from stream_server.models.pieces import finished
 
 SEED = 8
 BATCHES = 450  # of 50 s: half of the utterances

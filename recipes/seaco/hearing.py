@@ -13,9 +13,9 @@ from recipes.demo.train import cut_mass, mass_loss
 from recipes.seaco.network import fresh_network
 from recipes.seaco.onsets import onsets
 from recipes.seaco.segments import SegmentBatches, Segments
+from stream_server.engine.pieces import finished
 from stream_server.models.cif import integrate
 from stream_server.models.offline import OfflineParaformer
-from stream_server.models.pieces import finished
 
 
 @dataclass(frozen=True)

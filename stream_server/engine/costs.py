@@ -81,8 +81,10 @@ def measure_second(second: SecondRunner, clock: Callable[[], float] = time.perf_
         began, work, pieces = clock(), second.hear([Segment(noise)]), 1
         try:
             while True:
-                next(work)
-                pieces += 1
+                parts = next(work)
+                for part in parts or ():
+                    part()
+                pieces += parts is None
         except StopIteration as end:
             if end.value[0].error:
                 raise EngineError(f"a second pass failed while it was timed: {end.value[0].error}") from None

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stream_server.audio.windows import Window
-from stream_server.engine.finals import Finals, Pass, PieceOutcome
+from stream_server.engine.finals import Finals
 from stream_server.engine.lists import Lists
 from stream_server.engine.load import Load
+from stream_server.engine.passes import PieceOutcome, Turn
 from stream_server.engine.runner import Row, RowResult, Runner, SecondRunner
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
@@ -153,9 +154,9 @@ class Engine:
         self.finish(begun, begun.run(self._runner, self._clock))
         return True
 
-    def begin(self, now: float, sharers: int = 1) -> Begun | Texts | Pass | None:
+    def begin(self, now: float, sharers: int = 1) -> Begun | Texts | Turn | None:
         """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, finals to be
-        written or the next piece of a second pass; None where nothing is.
+        written or a turn at a second pass; None where nothing is.
 
         Several may be under way, each of other streams; `sharers` are those who could begin one now. Lists of hotwords
         that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
@@ -176,10 +177,10 @@ class Engine:
         self._count()
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
 
-    def finish(self, begun: Begun | Texts | Pass, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
+    def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
         self._load.add(outcome.seconds)
-        if isinstance(begun, Pass):
+        if isinstance(begun, Turn):
             self._finals.finish(begun, outcome)
             self._count()
             return

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from stream_server.audio.ring import Ring
 from stream_server.engine.guesses import Guesses
 from stream_server.engine.job import Job
 from stream_server.engine.load import Load
+from stream_server.engine.passes import Pass, PieceOutcome, Turn
 from stream_server.engine.runner import Heard, SecondRunner, Segment
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream, TenantKey
@@ -25,9 +24,6 @@ log = logging.getLogger(__name__)
 LONGEST_KEPT_S = 80
 """Audio of a stream that is kept: the longest segment (60 s), what comes before and behind it, and a hop."""
 
-PIECE_S = 0.02
-"""A worker leaves a pass for live work after so long, at the next place where it can be left."""
-
 PADDING = 0.2
 """Part of a batch that may be padding behind its shorter segments."""
 
@@ -38,74 +34,19 @@ STRETCH = 0.1
 """Seconds of waiting that a second of audio bears: a pass is due sooner the shorter it is, and the longer it waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class PieceOutcome:
-    """What a piece of a pass came to: `heard` where it was the last one, neither where it was not."""
-
-    seconds: float
-    heard: list[Heard] | None = None
-    failed: bool = False
-
-
-class Pass:
-    """A batch on its way through the second model; begun in the piece that first runs it."""
-
-    def __init__(self, second: SecondRunner, jobs: list[Job]) -> None:
-        self.jobs = jobs
-        self.running = False
-        self._work: Generator[None, None, list[Heard]] = second.hear([job.segment for job in jobs])
-
-    @property
-    def due(self) -> float:
-        return min(job.due for job in self.jobs)
-
-    @property
-    def guess(self) -> bool:
-        """Nobody waits for any of it yet."""
-        return all(job.guess for job in self.jobs)
-
-    def hopeless(self, now: float) -> bool:
-        """Nobody waits for any of it."""
-        return all(not job.wanted or job.too_late <= now for job in self.jobs)
-
-    def run(self, _: object = None, clock: Callable[[], float] = time.monotonic) -> PieceOutcome:
-        """The next piece. Raises nothing; belongs to the thread that runs it."""
-        began = clock()
-        try:
-            while True:
-                next(self._work)
-                if clock() - began >= PIECE_S:
-                    return PieceOutcome(clock() - began)
-        except StopIteration as end:
-            if len(end.value) == len(self.jobs):
-                return PieceOutcome(clock() - began, end.value)
-            log.error("the second pass gave %d results for %d segments", len(end.value), len(self.jobs))
-        except Exception:
-            log.exception("a second pass of %d segments failed", len(self.jobs))
-        return PieceOutcome(clock() - began, failed=True)
-
-    def abandoned(self) -> PieceOutcome:
-        """The outcome of a piece that ended abnormally."""
-        return PieceOutcome(0.0, failed=True)
-
-    def close(self) -> None:
-        """Lets go of what the pass holds."""
-        self._work.close()
-
-
 class Finals:
     """Jobs in, SecondPasses out by `say`; every job is answered once, save those that are forgotten.
 
-    The engine's thread calls all of this; only `Pass.run` is any worker's. Among what waits, the earliest due goes
-    first: a batch that is under way, or a new one of that job and others of like length. Where nothing waits, guesses
-    are heard: segments that may be about to end.
+    The engine's thread calls all of this; only `Turn.run` is any worker's. Among what waits, the earliest due goes
+    first: a batch that is under way, or a new one of that job and others of like length. Where all that waits is some
+    worker's, others share it; where nothing waits, guesses are heard: segments that may be about to end.
     """
 
     def __init__(self, second: SecondRunner, statistics: Statistics, say: Callable[[TenantKey, SecondPass], None], *,
                  patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1,
                  load: Load | None = None) -> None:
         """`patience_s`: how long a session waits; `most_samples`: of a batch, padding included, unless it is one
-        segment; `most_running`: pieces that may run at once; `load` says whether there is time for guesses."""
+        segment; `most_running`: turns that may run at once; `load` says whether there is time for guesses."""
         self._second = second
         self._statistics = statistics
         self._say = say
@@ -113,6 +54,7 @@ class Finals:
         self._most_waiting = most_waiting
         self._most_samples = self._worth = most_samples
         self._most_running = most_running
+        self._turns = 0
         self._waiting: dict[Job, None] = {}
         self._passes: list[Pass] = []
         self._guesses = Guesses(statistics, load or Load(most_running))
@@ -120,9 +62,8 @@ class Finals:
     @property
     def ready(self) -> bool:
         """Whether `begin` may have work."""
-        running = sum(each.running for each in self._passes)
-        some = bool(self._waiting) or bool(self._guesses.waiting) or running < len(self._passes)
-        return running < self._most_running and some
+        some = bool(self._waiting) or bool(self._guesses.waiting) or any(each.free for each in self._passes)
+        return some and self._turns < self._most_running
 
     @property
     def waiting(self) -> int:
@@ -189,32 +130,49 @@ class Finals:
             for job in each.jobs:
                 job.wanted = job.wanted and job.tenant != tenant
 
-    def begin(self, now: float) -> Pass | None:
-        """The pass of which a piece is to run now; None where there is none."""
+    def begin(self, now: float) -> Turn | None:
+        """A worker's turn at the pass that is to go on now; None where there is none."""
         self._drop_late(now)
         if not self.ready:
             return None
-        idle = [each for each in self._passes if not each.running]
-        begun = sum(not each.guess for each in self._passes)
+        chosen = self._for_segments() or self._for_guesses()
+        if chosen is None:
+            # What could be shared has ended meanwhile.
+            return None
+        chosen.turns += 1
+        self._turns += 1
+        return Turn(chosen)
+
+    def _for_segments(self) -> Pass | None:
+        """What a closed segment waits for; what is some worker's already goes last."""
+        passes = [each for each in self._passes if not each.guess]
         first = min(self._waiting, key=lambda job: job.due, default=None)
-        chosen = min((each for each in idle if not each.guess), key=lambda each: each.due, default=None)
-        if first is not None and (chosen is None or (first.due < chosen.due and begun < MOST_PASSES)):
-            chosen = self._add_pass(self._batch(first, self._waiting))
-        elif chosen is None:
-            # One that is under way holds memory: it is finished before another is begun.
-            chosen = min(idle, key=lambda each: each.due, default=None)
-            chosen = chosen or self._add_pass(self._guesses.begin(self._batch))
-        chosen.running = True
-        return chosen
+        chosen = _earliest([each for each in passes if not each.turns])
+        if first is not None and (chosen is None or (first.due < chosen.due and len(passes) < MOST_PASSES)):
+            return self._add_pass(self._batch(first, self._waiting))
+        return chosen or _earliest([each for each in passes if each.free])
+
+    def _for_guesses(self) -> Pass | None:
+        """One that is under way holds memory: it is finished before another is begun."""
+        passes = [each for each in self._passes if each.guess]
+        chosen = _earliest([each for each in passes if not each.turns])
+        if chosen is None and self._guesses.waiting:
+            return self._add_pass(self._guesses.begin(self._batch))
+        return chosen or _earliest([each for each in passes if each.free])
 
     def _add_pass(self, jobs: list[Job]) -> Pass:
         self._passes.append(Pass(self._second, jobs))
         return self._passes[-1]
 
-    def finish(self, done: Pass, outcome: PieceOutcome) -> None:
-        """What a piece came to. A batch that failed is heard again in halves, down to the segment at fault."""
-        done.running = False
+    def finish(self, turn: Turn, outcome: PieceOutcome) -> None:
+        """What a turn came to. A batch that failed is heard again in halves, down to the segment at fault."""
+        done = turn.work
+        done.turns -= 1
+        self._turns -= 1
         self._statistics.second_pass_seconds += outcome.seconds
+        if done not in self._passes:
+            # Another worker's part of it failed meanwhile.
+            return
         if outcome.failed:
             self._passes.remove(done)
             self._salvage(done.jobs)
@@ -238,7 +196,7 @@ class Finals:
         """The job and others of like length, the earliest due first; they leave the queue. Whoever could hear some too
         is left a share."""
         batch, longest, total = [], 0, 0
-        free = self._most_running - sum(each.running for each in self._passes)
+        free = self._most_running - self._turns
         most = min(self._second.max_batch, -(-len(waiting) // free))
         for job in sorted(waiting, key=lambda job: job.due):
             length = max(longest, job.length)
@@ -257,7 +215,7 @@ class Finals:
         late = [job for job in self._waiting if job.too_late <= now]
         for job in late:
             del self._waiting[job]
-        for each in [each for each in self._passes if not each.running and each.hopeless(now)]:
+        for each in [each for each in self._passes if not each.turns and each.hopeless(now)]:
             self._passes.remove(each)
             each.close()
             late += [job for job in each.jobs if job.wanted]
@@ -291,3 +249,7 @@ class Finals:
         spans = [Span(job.begin + begin, job.begin + end) for begin, end in heard.spans]
         self._say(job.tenant, SecondPass(job.generation, job.sequence, heard.pieces, spans, heard.confidences,
                                          heard.error))
+
+
+def _earliest(passes: list[Pass]) -> Pass | None:
+    return min(passes, key=lambda each: each.due, default=None)

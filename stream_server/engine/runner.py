@@ -3,13 +3,14 @@ tensors and no queues."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from stream_server.audio.windows import Window
+from stream_server.engine.pieces import Pieces
 from stream_server.speech.context_graph import ContextGraph
 from stream_server.speech.decoding import Progress
 from stream_server.speech.hotwords import HotwordList
@@ -108,6 +109,6 @@ class SecondRunner(Protocol):
     def warm_up(self) -> None:
         """So that the first segment pays for nothing. Raises EngineError."""
 
-    def hear(self, segments: Sequence[Segment]) -> Generator[None, None, list[Heard]]:
-        """The segments' results in their order, in pieces of work: whoever runs it may leave it at a `yield` for as
-        long as they like, and go on in another thread. May raise anything."""
+    def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
+        """The segments' results in their order, in pieces of work: whoever runs it may leave it at a `yield`, or
+        between parts, for as long as they like, and go on in another thread. May raise anything."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from stream_server.engine.engine import Begun, Engine
-from stream_server.engine.finals import Pass, PieceOutcome
+from stream_server.engine.passes import PieceOutcome, Turn
 from stream_server.engine.runner import Runner
 from stream_server.engine.stepping import Outcome
 from stream_server.engine.writing import Texts, TextsOutcome
@@ -30,12 +30,12 @@ CLOSE_S = 5.0
 
 THREAD_NAME = "step"
 
-Work = Begun | Texts | Pass
+Work = Begun | Texts | Turn
 """What a worker may be given."""
 
 
 class Workers:
-    """`runner.workers` steps at once, over distinct streams, pieces of second passes, or texts. One thread calls all of
+    """`runner.workers` steps at once, over distinct streams, turns at second passes, or texts. One thread calls all of
     this, and it owns the engine.
 
     With one worker a step runs in that thread, as a device wants that has one queue. With several, on a processor, a

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stream_server.engine.pieces import Pieces
 from stream_server.models.architecture import Architecture
 from stream_server.models.attention import LayerNorm, attend, attention_weights, remember, visible_keys
 from stream_server.models.caches import RingStep, Writes
-from stream_server.models.pieces import Pieces
 
 
 class DecoderFeedForward(nn.Module):

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stream_server.engine.pieces import Pieces
 from stream_server.models.architecture import Architecture
 from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
 from stream_server.models.caches import RingStep
-from stream_server.models.pieces import Pieces
 
 
 def position_encoding(position: Tensor, count: int, depth: int) -> Tensor:

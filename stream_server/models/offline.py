@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
+from stream_server.engine.pieces import Pieces, finished
 from stream_server.models.architecture import UNSPOKEN
 from stream_server.models.bias import KEPT, Hotwords, filtered, side_by_side
 from stream_server.models.cif import Fired, Predictor, integrate
@@ -26,7 +27,6 @@ from stream_server.models.encoder import Encoder
 from stream_server.models.frontend import CARRY_SAMPLES, Frontend, fbank_frames, stacked_frames
 from stream_server.models.offline_architecture import FILTERED_BY, ONSETS_PER_FRAME, OfflineArchitecture
 from stream_server.models.onsets import OnsetPredictor, fired_times, token_times
-from stream_server.models.pieces import Pieces, finished
 from stream_server.models.quantised import Int8Product, quantise_encoder, quantise_products
 from stream_server.models.tokens import search_whole
 from stream_server.speech.context_graph import ContextGraph

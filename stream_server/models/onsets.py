@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stream_server.engine.pieces import Pieces
 from stream_server.models.architecture import Architecture
 from stream_server.models.cif import Predictor
 from stream_server.models.offline_architecture import ONSETS_PER_FRAME, OnsetSizes
-from stream_server.models.pieces import Pieces
 from stream_server.models.quantised import Int8Lstm
 
 STEP_MS = 60 // ONSETS_PER_FRAME
@@ -69,8 +70,12 @@ class OnsetPredictor(Predictor):
         places = torch.arange(finer.shape[1], device=encoded.device)
         # Each row from its end to its beginning, and back again the same way; what is past its end stays there.
         turned = torch.where(places < ends, ends - 1 - places, places)[..., None].expand_as(finer)
-        there = yield from self._one_way(finer, "")
-        back = yield from self._one_way(finer.gather(1, turned), "_reverse")
+        turned_steps = finer.gather(1, turned)
+        if self._int8:
+            there, back = yield from self._both_ways(finer, turned_steps)
+        else:
+            there = yield from self._one_way(finer, "")
+            back = yield from self._one_way(turned_steps, "_reverse")
         steps = torch.cat((there, back.gather(1, turned)), -1)
         weights = self.cif_output2(steps).sigmoid().squeeze(-1)
         weights = F.relu(weights * self.smooth_factor2 - self.noise_threshold2)
@@ -79,13 +84,6 @@ class OnsetPredictor(Predictor):
     def _one_way(self, steps: Tensor, direction: str) -> Pieces[Tensor]:
         """One direction of the LSTM over [B, 3 T, D], some steps at a time."""
         heard = []
-        if self._int8:
-            lstm = self._int8[direction]
-            hidden, cell = steps.new_zeros(2, len(steps), lstm.size).unbind()
-            for part in steps.split(_LSTM_STEPS, 1):
-                heard.append(lstm(part, hidden, cell))
-                yield
-            return torch.cat(heard, 1)
         parameters = self._parameters_of(direction)
         hidden = cell = steps.new_zeros(1, len(steps), self.blstm.hidden_size)
         for part in steps.split(_LSTM_STEPS, 1):
@@ -93,6 +91,20 @@ class OnsetPredictor(Predictor):
             heard.append(out)
             yield
         return torch.cat(heard, 1)
+
+    def _both_ways(self, *ways: Tensor) -> Pieces[list[Tensor]]:
+        """Both directions of the LSTM in int8, each over its own [B, 3 T, D], side by side."""
+        heard: list[list[Tensor]] = [[], []]
+
+        def hear(way: int, steps: Tensor) -> None:
+            heard[way].append(lstms[way](steps, *states[way]))
+
+        lstms = list(self._int8.values())
+        states = [steps.new_zeros(2, len(steps), lstm.size).unbind() for lstm, steps in zip(lstms, ways, strict=True)]
+        for parts in zip(*(steps.split(_LSTM_STEPS, 1) for steps in ways), strict=True):
+            yield [partial(hear, way, steps) for way, steps in enumerate(parts)]
+            yield
+        return [torch.cat(each, 1) for each in heard]
 
 
 def token_times(weights: Sequence[float], fired: int, tokens: int) -> list[tuple[int, int]]:

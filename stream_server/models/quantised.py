@@ -7,10 +7,12 @@ that a row's result is its own: to the bit the same beside any neighbours. All b
 from __future__ import annotations
 
 from ctypes import byref
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from stream_server.engine.pieces import Pieces
 from stream_server.errors import ModelError, SettingsError
 from stream_server.models.architecture import Architecture
 from stream_server.models.caches import RingStep
@@ -18,12 +20,15 @@ from stream_server.models.decoder import Decoder, DecoderFeedForward, DecoderLay
 from stream_server.models.encoder import Encoder, EncoderLayer
 from stream_server.models.native import library
 from stream_server.models.native.library import kernels
-from stream_server.models.pieces import Pieces
 
 WEIGHT_MOST = 127
 INPUT_MOST = 8191
 COLUMNS = 16
 """Outputs in a panel: see `native/products.h`."""
+
+ROWS_AT_ONCE = 36
+"""Frames of a segment in a part of a layer's work, a multiple of the kernels' six: about a millisecond, which is the
+longest that one worker waits for another."""
 
 _LEAST = 1e-30
 """In place of zero where a scale is divided by; its inverse is still a number in fp32."""
@@ -126,18 +131,57 @@ class Int8Encoder(Encoder):
 
     def whole(self, features: Tensor, inside: Tensor, dtype: torch.dtype) -> Pieces[Tensor]:
         """See `Encoder.whole`."""
-        batch, frames = inside.shape
-        size = self._sizes[0]
-        x = self.place(features, torch.zeros(batch, dtype=torch.long)).contiguous()
-        y, keys_values = x.new_empty(batch, frames, size), x.new_empty(batch, frames, 2 * size)
-        count, nothing = inside.sum(1), torch.zeros(batch, dtype=torch.long)
-        past = library.Past(keys_values.data_ptr(), 0, nothing.data_ptr(), nothing.data_ptr())
+        x = self.place(features, torch.zeros(len(inside), dtype=torch.long)).contiguous()
+        whole = _WholeLayers(x, inside.sum(1).tolist(), self._sizes)
         for _, layer in self._layers:
-            kernels().stream_encoder_layer(byref(layer), x.data_ptr(), byref(past), count.data_ptr(), batch, frames,
-                                           y.data_ptr(), keys_values.data_ptr())
-            x = y
-            yield
-        return self.after_norm(y) * inside[..., None]
+            yield from whole.layer(layer)
+        return self.after_norm(whole.y) * inside[..., None]
+
+
+class _WholeLayers:
+    """Layers over whole segments, in parts of rows and heads: to the bit the same in any parts."""
+
+    def __init__(self, x: Tensor, frames: list[int], sizes: tuple[int, int, int]) -> None:
+        """`x` [B, T, width] is the first layer's input, `frames` [B] how many of each row are there."""
+        self._size, self._heads, _ = sizes
+        self._batch, self._longest, _ = x.shape
+        self._frames = frames
+        self._x = x
+        self.y = x.new_empty(self._batch, self._longest, self._size)
+        self._queries, self._attended = torch.empty_like(self.y), torch.empty_like(self.y)
+        self._keys_values = x.new_empty(self._batch, self._longest, 2 * self._size)
+
+    def layer(self, layer: library.EncoderLayer) -> Pieces[None]:
+        """The next layer, of `x` to `y`."""
+        count = self._batch * self._longest
+        rows = [(first, min(ROWS_AT_ONCE, count - first)) for first in range(0, count, ROWS_AT_ONCE)]
+        yield [partial(self._project, layer, *some) for some in rows]
+        yield [*(partial(self._attend, layer, row, head) for row in range(self._batch) for head in range(self._heads)),
+               *(partial(self._remember, layer, row) for row in range(self._batch))]
+        yield [partial(self._feed, layer, *some) for some in rows]
+        self._x = self.y
+        yield
+
+    def _project(self, layer: library.EncoderLayer, first: int, count: int) -> None:
+        kernels().stream_encoder_project(byref(layer), _row(self._x, first), count, _row(self._queries, first),
+                                         _row(self._keys_values, first), _row(self.y, first))
+
+    def _attend(self, layer: library.EncoderLayer, row: int, head: int) -> None:
+        kernels().stream_encoder_attend(
+            byref(layer), head, self._queries[row].data_ptr(), self._keys_values[row].data_ptr(), self._frames[row],
+            self._longest, self._attended[row].data_ptr())
+
+    def _remember(self, layer: library.EncoderLayer, row: int) -> None:
+        kernels().stream_encoder_remember(byref(layer), self._keys_values[row].data_ptr(), self._frames[row],
+                                          self._longest, self.y[row].data_ptr())
+
+    def _feed(self, layer: library.EncoderLayer, first: int, count: int) -> None:
+        kernels().stream_encoder_feed(byref(layer), _row(self._attended, first), count, _row(self.y, first))
+
+
+def _row(rows: Tensor, index: int) -> int:
+    """Where a row of [B, T, D] begins, rows counted through all of the batch."""
+    return rows.data_ptr() + index * rows.shape[2] * rows.element_size()
 
 
 class Int8Lstm:

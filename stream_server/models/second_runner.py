@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_server.engine.pieces import Pieces, finished
 from stream_server.engine.runner import Heard, Segment
 from stream_server.errors import EngineError
 from stream_server.models.offline import Recognised
 from stream_server.models.offline_checkpoint import OfflineModel
-from stream_server.models.pieces import Pieces, finished
 from stream_server.speech.context_graph import ContextGraph, GraphCache
 from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Span
@@ -67,14 +67,14 @@ class OfflineRunner:
         work = self.network.recognise_in_pieces([segment.samples for segment in segments], words, graphs)
         while True:
             try:
-                next(work)
+                parts = next(work)
             except StopIteration as end:
                 results: list[Recognised] = end.value
                 break
             if self._device.type == "cuda":
                 # What was asked for is to be done by then, or all of the pass would lie before the next step.
                 torch.cuda.current_stream(self._device).synchronize()
-            yield
+            yield parts
         return [self._heard(result, len(segment.samples)) for result, segment in zip(results, segments, strict=True)]
 
     def _heard(self, result: Recognised, samples: int) -> Heard:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
-from stream_server.engine import finals as finals_module
+from stream_server.engine import passes
 from stream_server.engine.engine import FINALS_PER_SESSION, Begun, Engine, SecondOptions
-from stream_server.engine.finals import MOST_PASSES, PADDING, Finals, Pass
+from stream_server.engine.finals import MOST_PASSES, PADDING, Finals
+from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Abort, Admit, EngineMessage, HeardAgain, Recognised, Release, Step
@@ -156,7 +157,7 @@ def test_a_live_chunk_goes_before_the_next_piece() -> None:
     bench.chunk("b", sound(HOP), keep_from=None)
     begun = bench.engine.begin(0)
     assert isinstance(begun, Begun) and [stream.tenant[1] for stream in begun.streams] == ["b"]
-    assert isinstance(bench.engine.begin(0), Pass)
+    assert isinstance(bench.engine.begin(0), Turn)
 
 
 def test_like_lengths_are_heard_together_and_unlike_ones_apart() -> None:
@@ -327,7 +328,7 @@ def test_every_segment_is_answered_once_whatever_runs_at_once(jobs, running: int
 def test_with_threads_a_chunk_goes_before_the_next_piece_of_any_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Semaphore(0)
     second = ScriptedSecond(pieces=2, work=lambda: gate.acquire(timeout=20))
-    monkeypatch.setattr(finals_module, "PIECE_S", 0.0)
+    monkeypatch.setattr(passes, "PIECE_S", 0.0)
     engine = Engine(ScriptedRunner(8, [WINDOW], workers=2),
                     second=SecondOptions(runner=second, patience_s=PATIENCE_S))
     workers = Workers(engine, engine._runner)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.engine.engine import Begun
-from stream_server.engine.finals import Finals, Pass
+from stream_server.engine.finals import Finals
 from stream_server.engine.guesses import MOST_LOAD
 from stream_server.engine.load import MEMORY_S, Load
+from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Expect, Malformed, Release, Step, pack, pack_guess, unpack_from_door
@@ -94,8 +95,8 @@ def test_guesses_come_after_chunks_and_closed_segments() -> None:
     bench.speak("b", sound(HOP))
     bench.chunk("c", sound(HOP), keep_from=None)
     live, final = bench.engine.begin(bench.now), bench.engine.begin(bench.now)
-    assert isinstance(live, Begun) and isinstance(final, Pass)
-    assert [job.tenant[1] for job in final.jobs] == ["b"]
+    assert isinstance(live, Begun) and isinstance(final, Turn)
+    assert [job.tenant[1] for job in final.work.jobs] == ["b"]
     bench.engine.finish(final, final.run(clock=Clock(0.1)))
     assert bench.heard()["b"].error is None and bench.numbers.guesses_begun == 1
 
@@ -169,7 +170,7 @@ def test_whatever_is_guessed_every_closed_segment_is_answered_once_and_right(scr
                     most_waiting=99, most_samples=1 << 20, most_running=running)
     streams: dict[int, Stream] = {}
     closed: dict[tuple[str, int], int] = {}
-    under_way: list[Pass] = []
+    under_way: list[Turn] = []
     for what, who in script:
         stream = streams.get(who)
         if stream is None:

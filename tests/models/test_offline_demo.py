@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from stream_server.engine.pieces import finished
 from stream_server.engine.runner import Heard, Segment
 from stream_server.models.checkpoint import load
 from stream_server.models.offline_checkpoint import OFFLINE_DEMO, OfflineModel, load_offline
-from stream_server.models.pieces import finished
 from stream_server.models.second_runner import OfflineRunner
 from stream_server.speech.context_graph import GraphCache
 from stream_server.speech.hotwords import HotwordList

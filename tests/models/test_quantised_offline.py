@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
+from stream_server.engine.pieces import finished
 from stream_server.models.offline import OfflineParaformer, segments_of
 from stream_server.models.offline_architecture import SEACO_LARGE, OfflineArchitecture
 from stream_server.models.offline_checkpoint import random_offline_model
-from stream_server.models.pieces import finished
 from stream_server.models.quantised import Int8Lstm
 from tests.models.conftest import SMALL
 from tests.models.test_quantised import can_int8
@@ -100,6 +102,24 @@ def test_the_onsets_are_near_and_the_rows_own(
         alone = finished(int8.predictor.onsets(encoded[row : row + 1, :count], frames[row : row + 1]))
         # What is around the LSTM is fp32, which other shapes round otherwise.
         assert (together[row, : 3 * count] - alone[0]).abs().max() < 1e-5 and not together[row, 3 * count :].any()
+
+
+def test_parts_in_any_order_and_at_once_give_the_same_to_the_bit(
+        int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
+    wanted, order = int8.recognise(segments), random.Random(3)
+    work = int8.recognise_in_pieces(segments)
+    shared = 0
+    with ThreadPoolExecutor(3) as workers:
+        try:
+            while True:
+                parts = list(next(work) or ())
+                order.shuffle(parts)
+                shared += len(parts) > 1
+                for done in [workers.submit(part) for part in parts]:
+                    done.result()
+        except StopIteration as end:
+            assert end.value == wanted
+    assert shared >= 3 * SMALL.encoder_layers
 
 
 @torch.inference_mode()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from stream_server.engine.pieces import finished
 from stream_server.engine.runner import Heard, Segment
 from stream_server.errors import EngineError
-from stream_server.models.pieces import finished
 from stream_server.models.second_runner import LISTS_KEPT, WORDS_AT_ONCE, OfflineRunner
 from stream_server.speech.hotwords import HotwordList
 from tests.support import recordings

@@ -24,11 +24,11 @@ from recipes.seaco.onsets import onsets
 from recipes.seaco.segments import SegmentBatches, Segments, onset_mass
 from recipes.seaco.shuffle import shuffled
 from recipes.seaco.sounds import Sounds, vocabulary_sounds
+from stream_server.engine.pieces import finished
 from stream_server.models.hub_files import read_config
 from stream_server.models.offline import OfflineParaformer, segments_of
 from stream_server.models.offline_architecture import offline_architecture_from_config
 from stream_server.models.onsets import token_times
-from stream_server.models.pieces import finished
 from tests.recipes.test_speech import needs_espeak
 
 NOTHING = Corpus(np.zeros(0, np.int16), np.zeros(1, int), np.zeros((0, 2), int), np.zeros(1, int), [])

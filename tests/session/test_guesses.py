@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
-from stream_server.engine.finals import Finals, Pass
+from stream_server.engine.finals import Finals
 from stream_server.engine.load import Load
+from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream
 from stream_server.session.messages import Final
@@ -80,7 +81,7 @@ class Hearing(ScriptedEngine):
         self._open = None
 
 
-def _piece(work: Pass):
+def _piece(work: Turn):
     ticks = iter(range(1_000_000))
     return work.run(clock=lambda: next(ticks))
 

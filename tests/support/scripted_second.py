@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from stream_server.engine.pieces import Parts, Pieces
 from stream_server.engine.runner import Heard, Segment
 from stream_server.speech.recognition import Span
 from tests.support.scripted_runner import POISON, VENOM, digest
 
 
 class ScriptedSecond:
-    """Implements SecondRunner: `pieces` pieces of work for each pass, each of which does `work` first."""
+    """Implements SecondRunner: `pieces` pieces of work for each pass, each of which does `work` first, and all but the
+    last of which have `parts`, a function of the piece's number."""
 
-    def __init__(self, pieces: int = 2, work: Callable[[], object] = lambda: None, max_batch: int = 8) -> None:
+    def __init__(self, pieces: int = 2, work: Callable[[], object] = lambda: None, max_batch: int = 8,
+                 parts: Callable[[int], Parts | None] = lambda piece: None) -> None:
         self.max_batch = max_batch
         self.pieces = pieces
         self.work = work
+        self.parts = parts
         self.memory = max_batch
         """Segments beyond which a pass raises."""
         self.batches: list[list[int]] = []
@@ -26,14 +30,14 @@ class ScriptedSecond:
     def warm_up(self) -> None:
         """There is nothing to warm."""
 
-    def hear(self, segments: Sequence[Segment]) -> Generator[None, None, list[Heard]]:
+    def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
         assert segments
         self.batches.append([len(segment.samples) for segment in segments])
         if len(segments) > self.memory:
             raise MemoryError(f"out of memory for {len(segments)} segments")
-        for _ in range(self.pieces - 1):
+        for piece in range(self.pieces - 1):
             self.work()
-            yield
+            yield self.parts(piece)
         self.work()
         if any(segment.samples[0] == POISON for segment in segments):
             raise RuntimeError("a segment is poisoned")

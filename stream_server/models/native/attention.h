@@ -122,9 +122,14 @@ struct KeysValues {
     int64_t count, apart;
 };
 
+// Some of `heads`.
+struct Heads {
+    int64_t from, to;
+};
+
 // What `queries` [count, D], `apart` from each other, attend to in `past` and `present`; zero where there is no key.
 inline void attend(const float* queries, int64_t count, int64_t apart, KeysValues past, KeysValues present,
-                   int64_t heads, int64_t size, float* out) {
+                   int64_t heads, Heads some, int64_t size, float* out) {
     const int64_t seen = past.count + present.count, depth = size / heads;
     if (!seen) {
         std::fill(out, out + count * size, 0.0f);
@@ -133,7 +138,7 @@ inline void attend(const float* queries, int64_t count, int64_t apart, KeysValue
     const int64_t padded = (seen + 7) / 8 * 8;
     std::vector<float> scores(QUERIES * padded);
     std::vector<const float*> keys(padded);
-    for (int64_t head = 0; head < heads; head++) {
+    for (int64_t head = some.from; head < some.to; head++) {
         for (int64_t k = 0; k < padded; k++) {
             // The last key again fills the last block; nobody reads its scores.
             const int64_t row = std::min(k, seen - 1);
@@ -141,12 +146,12 @@ inline void attend(const float* queries, int64_t count, int64_t apart, KeysValue
                                         : present.rows + (row - past.count) * present.apart) + head * depth;
         }
         for (int64_t q = 0; q < count; q += QUERIES) {
-            const float* some = queries + q * apart + head * depth;
+            const float* few = queries + q * apart + head * depth;
             float* place = out + q * size + head * depth;
             switch (std::min<int64_t>(QUERIES, count - q)) {
-                case 1: attend_some<1>(some, apart, keys, seen, depth, size, scores.data(), place, size); break;
-                case 2: attend_some<2>(some, apart, keys, seen, depth, size, scores.data(), place, size); break;
-                default: attend_some<3>(some, apart, keys, seen, depth, size, scores.data(), place, size);
+                case 1: attend_some<1>(few, apart, keys, seen, depth, size, scores.data(), place, size); break;
+                case 2: attend_some<2>(few, apart, keys, seen, depth, size, scores.data(), place, size); break;
+                default: attend_some<3>(few, apart, keys, seen, depth, size, scores.data(), place, size);
             }
         }
     }

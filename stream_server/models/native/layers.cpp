@@ -45,7 +45,7 @@ static KeysValues past_of(const Past& past, int64_t row, int64_t size) {
 extern "C" {
 
 // To be raised with every change of a function's arguments: library.py has it too.
-int64_t stream_version() { return 2; }
+int64_t stream_version() { return 3; }
 
 // Of a structure, for those who declare it in another language.
 int64_t stream_size_of(const char* name) {
@@ -72,48 +72,79 @@ void stream_linear(const Norm* norm, const Linear* linear, const float* rows, in
     multiply(x, *linear, Then::put, out);
 }
 
-// The window's rows `x` [batch * frames, width] to `y` [batch * frames, size], which may be `x` where they are of one
-// size, and keys and values [batch, frames, 2 D].
-// `inside` [batch]: frames of a row that are there, from its first on.
-void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past* past, const int64_t* inside,
-                          int64_t batch, int64_t frames, float* y, float* keys_values) {
+// An encoder's layer in parts, each for rows or heads that are nobody else's. First, of `count` rows `x` [count, width]:
+// queries [count, size], keys and values [count, 2 size], and `y` [count, size], what is to be added to.
+void stream_encoder_project(const EncoderLayer* layer, const float* x, int64_t count, float* queries,
+                            float* keys_values, float* y) {
     static thread_local Quantised numbers;
-    static thread_local std::vector<float> queries, attended, hidden;
-    const int64_t size = layer->size, count = batch * frames;
-    queries.resize(count * size);
-    attended.resize(count * size);
-    hidden.resize(count * layer->w_1.outputs);
+    const int64_t size = layer->size;
     normalise_and_quantise(x, count, layer->norm1, numbers);
-    multiply(numbers, layer->queries_keys_values, 0, size, Then::put, queries.data(), size);
+    multiply(numbers, layer->queries_keys_values, 0, size, Then::put, queries, size);
     multiply(numbers, layer->queries_keys_values, size, 2 * size, Then::put, keys_values, 2 * size);
     // The first layer, whose input is wider than its output, has no residual around its attention.
     if (layer->norm1.size != size)
         std::memset(y, 0, count * size * sizeof(float));
     else if (y != x)
         std::memcpy(y, x, count * size * sizeof(float));
-    for (int64_t row = 0; row < batch; row++) {
-        const int64_t first = row * frames, there = inside[row];
-        const float* window = keys_values + first * 2 * size;
-        const KeysValues before = past_of(*past, row, size), present = {window, there, 2 * size};
-        // By what the row itself has: its result is its own beside any neighbours.
-        if (!before.count && there >= WHOLE_FROM)
-            attend_whole(queries.data() + first * size, frames, size, present, layer->heads, size,
-                         attended.data() + first * size);
-        else
-            attend(queries.data() + first * size, frames, size, before, present, layer->heads, size,
-                   attended.data() + first * size);
-        float* place = y + first * size;
-        for (int64_t i = 0; i < there; i++)
-            for (int64_t d = 0; d < size; d++) place[i * size + d] += window[i * 2 * size + size + d];
-        remember(window + size, 2 * size, there, layer->kernel / 2, layer->taps, layer->kernel, size, place, size,
-                 frames);
-    }
-    quantise(attended.data(), count, size, numbers);
+}
+
+// What some heads of a window or segment attend to; `frames` of which `there` are. By what the row itself has: its result
+// is its own beside any neighbours.
+static void attend_row(const EncoderLayer& layer, const float* queries, KeysValues before, const float* keys_values,
+                       int64_t there, int64_t frames, Heads some, float* attended) {
+    const KeysValues present = {keys_values, there, 2 * layer.size};
+    if (!before.count && there >= WHOLE_FROM)
+        attend_whole(queries, frames, layer.size, present, layer.heads, some, layer.size, attended);
+    else
+        attend(queries, frames, layer.size, before, present, layer.heads, some, layer.size, attended);
+}
+
+// Then, of a segment that has no past: what one head attends to, into its columns of `attended` [frames, size].
+void stream_encoder_attend(const EncoderLayer* layer, int64_t head, const float* queries, const float* keys_values,
+                           int64_t there, int64_t frames, float* attended) {
+    attend_row(*layer, queries, {nullptr, 0, 0}, keys_values, there, frames, {head, head + 1}, attended);
+}
+
+// And its memory block, added to `y` [frames, size].
+void stream_encoder_remember(const EncoderLayer* layer, const float* keys_values, int64_t there, int64_t frames,
+                             float* y) {
+    const int64_t size = layer->size;
+    const float* values = keys_values + size;
+    for (int64_t i = 0; i < there; i++)
+        for (int64_t d = 0; d < size; d++) y[i * size + d] += values[i * 2 * size + d];
+    remember(values, 2 * size, there, layer->kernel / 2, layer->taps, layer->kernel, size, y, size, frames);
+}
+
+// Last, of `count` rows `attended`: what they add to `y`, and the feed-forward.
+void stream_encoder_feed(const EncoderLayer* layer, const float* attended, int64_t count, float* y) {
+    static thread_local Quantised numbers;
+    static thread_local std::vector<float> hidden;
+    hidden.resize(count * layer->w_1.outputs);
+    quantise(attended, count, layer->size, numbers);
     multiply(numbers, layer->out, Then::add, y);
     normalise_and_quantise(y, count, layer->norm2, numbers);
     multiply(numbers, layer->w_1, Then::put_relu, hidden.data());
     quantise(hidden.data(), count, layer->w_1.outputs, numbers);
     multiply(numbers, layer->w_2, Then::add, y);
+}
+
+// The window's rows `x` [batch * frames, width] to `y` [batch * frames, size], which may be `x` where they are of one
+// size, and keys and values [batch, frames, 2 D].
+// `inside` [batch]: frames of a row that are there, from its first on.
+void stream_encoder_layer(const EncoderLayer* layer, const float* x, const Past* past, const int64_t* inside,
+                          int64_t batch, int64_t frames, float* y, float* keys_values) {
+    static thread_local std::vector<float> queries, attended;
+    const int64_t size = layer->size, count = batch * frames;
+    queries.resize(count * size);
+    attended.resize(count * size);
+    stream_encoder_project(layer, x, count, queries.data(), keys_values, y);
+    for (int64_t row = 0; row < batch; row++) {
+        const int64_t first = row * frames * size;
+        attend_row(*layer, queries.data() + first, past_of(*past, row, size), keys_values + 2 * first, inside[row],
+                   frames, {0, layer->heads}, attended.data() + first);
+        stream_encoder_remember(layer, keys_values + 2 * first, inside[row], frames, y + first);
+    }
+    stream_encoder_feed(layer, attended.data(), count, y);
 }
 
 // Steps of an LSTM: `x` [batch, steps, inputs] to `out` [batch, steps, size]; `hidden` and `cell` [batch, size] are those
@@ -182,7 +213,7 @@ void stream_decoder_layer(const DecoderLayer* layer, float* x, const int64_t* st
     for (int64_t row = 0; row < batch; row++) {
         const int64_t first = starts[row];
         attend(queries.data() + first * size, starts[row + 1] - first, size, past_of(*past, row, size),
-               {keys_values + row * frames * 2 * size, inside[row], 2 * size}, layer->heads, size,
+               {keys_values + row * frames * 2 * size, inside[row], 2 * size}, layer->heads, {0, layer->heads}, size,
                attended.data() + first * size);
     }
     quantise(attended.data(), tokens, size, numbers);

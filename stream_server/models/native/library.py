@@ -37,7 +37,7 @@ class Lstm(Structure):
     _fields_ = [("inputs", Linear), ("hidden", Linear), ("size", c_int64)]
 
 
-_VERSION = 2
+_VERSION = 3
 """Of the functions' arguments: a library from another time is not to be called."""
 
 _SIGNATURES = {
@@ -47,6 +47,10 @@ _SIGNATURES = {
     "stream_linear": (POINTER(Norm), POINTER(Linear), c_void_p, c_int64, c_void_p),
     "stream_encoder_layer": (POINTER(EncoderLayer), c_void_p, POINTER(Past), c_void_p, c_int64, c_int64, c_void_p,
                              c_void_p),
+    "stream_encoder_project": (POINTER(EncoderLayer), c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
+    "stream_encoder_attend": (POINTER(EncoderLayer), c_int64, c_void_p, c_void_p, c_int64, c_int64, c_void_p),
+    "stream_encoder_remember": (POINTER(EncoderLayer), c_void_p, c_int64, c_int64, c_void_p),
+    "stream_encoder_feed": (POINTER(EncoderLayer), c_void_p, c_int64, c_void_p),
     "stream_lstm": (POINTER(Lstm), c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p),
     "stream_decoder_feed_forward": (POINTER(Norm), POINTER(Linear), POINTER(Norm), POINTER(Linear), c_void_p, c_int64,
                                     c_void_p),

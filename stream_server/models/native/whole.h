@@ -63,9 +63,10 @@ void attend_packed(const float* queries, int64_t apart, const float* key_panels,
     for (int r = 0; r < ROWS; r++) std::memcpy(out + r * out_apart, mixed + r * wide, depth * sizeof(float));
 }
 
-// What the segment's `queries` [frames, D], `apart` from each other, attend to in each other; zero past the last.
+// What some heads of the segment's `queries` [frames, D], `apart` from each other, attend to in each other; zero past the
+// last that is there.
 inline void attend_whole(const float* queries, int64_t frames, int64_t apart, KeysValues present, int64_t heads,
-                         int64_t size, float* out) {
+                         Heads some, int64_t size, float* out) {
     static thread_local std::vector<float> key_panels, value_panels, scores, mixed;
     using Block = decltype(&attend_packed<1>);
     static const Block blocks[] = {attend_packed<1>, attend_packed<2>, attend_packed<3>,
@@ -73,7 +74,7 @@ inline void attend_whole(const float* queries, int64_t frames, int64_t apart, Ke
     const int64_t count = present.count, depth = size / heads, parts = (count + MOST_ROWS - 1) / MOST_ROWS;
     scores.resize(MOST_ROWS * panels_of(count) * PANEL);
     mixed.resize(MOST_ROWS * panels_of(depth) * PANEL);
-    for (int64_t head = 0; head < heads; head++) {
+    for (int64_t head = some.from; head < some.to; head++) {
         const float* keys = present.rows + head * depth;
         pack(keys, keys + size, present.apart, count, depth, key_panels, value_panels);
         for (int64_t part = 0; part < parts; part++) {
@@ -82,5 +83,6 @@ inline void attend_whole(const float* queries, int64_t frames, int64_t apart, Ke
                              count, depth, scores.data(), mixed.data(), out + from * size + head * depth, size);
         }
     }
-    std::fill(out + count * size, out + frames * size, 0.0f);
+    for (int64_t row = count; row < frames; row++)
+        std::fill(out + row * size + some.from * depth, out + row * size + some.to * depth, 0.0f);
 }

@@ -1,0 +1,162 @@
+"""A pass through the second model, which several workers may share."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_server.audio.windows import Window
+from stream_server.engine import passes
+from stream_server.engine.engine import Engine, SecondOptions
+from stream_server.engine.job import Job
+from stream_server.engine.passes import Pass, PieceOutcome
+from stream_server.engine.runner import Segment
+from stream_server.engine.wire import Admit, HeardAgain, Recognised, Step
+from stream_server.engine.workers import Workers
+from stream_server.speech.recognition import SecondPass, Span
+from tests.support.scripted_runner import ScriptedRunner
+from tests.support.scripted_second import ScriptedSecond, expected
+
+WINDOW = Window(4, 4)
+HOP = WINDOW.hop_samples
+DOOR = b"door"
+WITHIN_S = 20.0
+
+
+def sound(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-9_000, 9_000, HOP, np.int16)
+
+
+def pass_of(second: ScriptedSecond) -> Pass:
+    return Pass(second, [Job((DOOR, "a"), 0, 0, 0, Segment(sound()), 0.0, 9.0)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(0, 6), max_size=12), workers=st.integers(1, 4), patient=st.booleans())
+def test_however_many_share_it_every_part_runs_once_and_after_those_of_the_piece_before(
+        sizes: list[int], workers: int, patient: bool) -> None:
+    begun, done = [0] * len(sizes), [0] * len(sizes)
+    lock, faults = threading.Lock(), []
+
+    def part(piece: int) -> None:
+        with lock:
+            begun[piece] += 1
+            if done[:piece] != sizes[:piece]:
+                faults.append(piece)
+        with lock:
+            done[piece] += 1
+
+    second = ScriptedSecond(pieces=len(sizes) + 1, parts=lambda piece: [lambda: part(piece)] * sizes[piece] or None)
+    work = pass_of(second)
+    ticks = itertools.count(step=0 if patient else 1)
+
+    def share() -> list[PieceOutcome]:
+        outcomes = []
+        while not any(outcome.heard or outcome.failed for outcome in outcomes) and not over.is_set():
+            outcomes.append(work.run(clock=lambda: float(next(ticks))))
+        over.set()
+        return outcomes
+
+    over = threading.Event()
+    with ThreadPoolExecutor(workers) as pool:
+        outcomes = sum((each.result(WITHIN_S) for each in [pool.submit(share) for _ in range(workers)]), [])
+    assert not faults and begun == done == sizes
+    (heard,) = [outcome.heard for outcome in outcomes if outcome.heard is not None]
+    assert heard[0].pieces == [expected(sound())] and not any(outcome.failed for outcome in outcomes)
+
+
+class Floor:
+    """An engine with two workers, and what they said."""
+
+    def __init__(self, second: ScriptedSecond, sessions: str = "a") -> None:
+        runner = ScriptedRunner(8, [WINDOW], workers=2)
+        self.engine = Engine(runner, second=SecondOptions(runner=second, patience_s=9.0))
+        self.workers = Workers(self.engine, runner)
+        self.said: list[object] = []
+        for session in sessions:
+            self.engine.receive(DOOR, Admit(session), 0.0)
+
+    def speak(self, session: str, *, closed: bool = True) -> None:
+        span = Span(0, HOP) if closed else None
+        step = Step(session, 0, 0, WINDOW, True, keep_from=0 if closed else None, closed=span)
+        self.engine.receive(DOOR, step, 0.0, sound(ord(session)).tobytes())
+
+    def until(self, enough: Callable[[], bool]) -> None:
+        end = time.monotonic() + WITHIN_S
+        while not enough():
+            assert time.monotonic() < end, self.said
+            self.workers.turn(0.0)
+            self.workers.wait(0.01)
+            self.said += [message for _, message in self.engine.take_messages()]
+
+    def heard(self) -> list[SecondPass]:
+        return [message.second_pass for message in self.said if isinstance(message, HeardAgain)]
+
+
+def test_a_worker_that_is_free_takes_a_share() -> None:
+    """Both parts of a piece wait for each other: one worker alone would never get through."""
+    together = threading.Barrier(2)
+    floor = Floor(ScriptedSecond(pieces=4, parts=lambda piece: [lambda: together.wait(WITHIN_S)] * 2))
+    try:
+        floor.speak("a")
+        floor.until(lambda: len(floor.heard()) == 1)
+        assert floor.heard()[0].pieces == [expected(sound(ord("a")))]
+        assert not floor.engine.busy and floor.engine.statistics.second_passes == 1
+    finally:
+        together.abort()
+        floor.workers.close()
+
+
+def test_a_chunk_takes_a_worker_from_a_shared_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "PIECE_S", 0.0)
+    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
+
+    def part() -> None:
+        at_it.release()
+        assert gate.acquire(timeout=WITHIN_S)
+
+    floor = Floor(ScriptedSecond(pieces=2, parts=lambda piece: [part] * 5), "ab")
+    try:
+        floor.speak("a")
+        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
+        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the pass"
+        floor.speak("b", closed=False)
+        gate.release()
+        floor.until(lambda: any(isinstance(each, Recognised) and each.session == "b" for each in floor.said))
+        assert not floor.heard()
+        gate.release(9)
+        floor.until(lambda: len(floor.heard()) == 1)
+        assert floor.heard()[0].error is None
+    finally:
+        gate.release(9)
+        floor.workers.close()
+
+
+def test_a_part_that_fails_is_the_passs_failure_and_nobody_elses() -> None:
+    together, fails = threading.Barrier(2), iter([True])
+
+    def part() -> None:
+        together.wait(WITHIN_S)
+        if next(fails, False):
+            raise RuntimeError("a part is at fault")
+
+    floor = Floor(ScriptedSecond(pieces=3, parts=lambda piece: [part] * 2), "ab")
+    try:
+        floor.speak("a")
+        floor.until(lambda: len(floor.heard()) == 1)
+        assert floor.heard()[0].error == "the second pass failed on this segment"
+        floor.speak("b")
+        floor.until(lambda: len(floor.heard()) == 2)
+        assert floor.heard()[1].pieces == [expected(sound(ord("b")))]
+        assert floor.engine._finals._passes == [] and floor.engine._finals._turns == 0
+    finally:
+        together.abort()
+        floor.workers.close()
