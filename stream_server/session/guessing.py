@@ -11,9 +11,10 @@ from stream_server.session.underway import OpenStream
 from stream_server.speech.recognition import Guess, Span
 from stream_server.units import ms_to_samples
 
-MARGIN = ms_to_samples(300)
-"""Audio before the first and behind the last speech of a segment that the second pass hears too. More is silence that
-costs time; FunASR's second pass has 200 ms and 100 ms. Once so much silence has come, all that it hears is there."""
+BEFORE, BEHIND = ms_to_samples(300), ms_to_samples(100)
+"""Audio before the first and behind the last speech of a segment that the second pass hears too; FunASR's has 200 and
+100 ms. Detectors notice the end of speech some 100 ms late: more behind is silence that costs time. Once so much has come,
+all that it hears is there."""
 
 _NOTHING = np.zeros(0, np.int16)
 
@@ -27,7 +28,7 @@ def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Gues
             return None
         stream.guessed = None
         return Guess(stream.generation, None, _NOTHING)
-    end = spoken_until + MARGIN
+    end = spoken_until + BEHIND
     if end > intake.gate.position or end == stream.guessed:
         return None
     # The engine is to have the rest of the span: where chunks wait it has enough to do.
@@ -40,5 +41,5 @@ def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Gues
 
 def no_guess_before(stream: OpenStream, intake: Intake) -> float:
     """Before this sample was heard `next_guess` has nothing new, but that a guess was wrong: there is time for that."""
-    end = intake.gate.speech_end + MARGIN
+    end = intake.gate.speech_end + BEHIND
     return math.inf if end == stream.guessed else end

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from stream_server.session.closing import Closing, ClosingQueue
-from stream_server.session.guessing import MARGIN, next_guess, no_guess_before
+from stream_server.session.guessing import BEFORE, BEHIND, next_guess, no_guess_before
 from stream_server.session.intake import FlushMark, Intake, StopMark
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import (
@@ -382,7 +382,7 @@ class Segments:
 
     def _heard_from(self) -> int:
         """The first sample of the open segment that its second pass hears."""
-        return self._segment.onset - (OVERLAP if self._segment.after_cut else MARGIN)
+        return self._segment.onset - (OVERLAP if self._segment.after_cut else BEFORE)
 
     def _closed(self, stream: OpenStream, end: int, last: bool) -> Span | None:
         """What the second pass is to hear, if the chunk up to `end` closes a segment and it is wanted."""
@@ -391,7 +391,7 @@ class Segments:
         if not self.options.second_pass:
             return None
         if last:
-            until = min(head.last_speech + MARGIN, end)
+            until = min(head.last_speech + BEHIND, end)
         elif isinstance(head, SegmentSplit) and head.hop_end == end:
             until = end
         else:
