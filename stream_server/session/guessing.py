@@ -13,8 +13,8 @@ from stream_server.units import ms_to_samples
 
 BEFORE, BEHIND = ms_to_samples(300), ms_to_samples(100)
 """Audio before the first and behind the last speech of a segment that the second pass hears too; FunASR's has 200 and
-100 ms. Detectors notice the end of speech some 100 ms late: more behind is silence that costs time. Once so much has come,
-all that it hears is there."""
+100 ms. Detectors notice the end of speech some 100 ms late: more behind is silence that costs time. Once so much has
+come, all that it hears is there."""
 
 _NOTHING = np.zeros(0, np.int16)
 
