@@ -50,7 +50,6 @@ RETRY_AFTER_S = 5
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
 
-
 FINALS_PER_SESSION = 4
 """Closed segments that may wait for the second pass, for each admitted session; beyond that the first pass stands."""
 
@@ -120,6 +119,11 @@ class Engine:
         lower = (lane for lane in (self._writing, self._finals) if lane is not None)
         return len(self._scheduler) > 0 or self._lists.ready or any(lane.ready for lane in lower)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether a chunk is ready."""
+        return len(self._scheduler) > 0
+
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
                 audio: bytes = b"") -> None:
         """A door's message; `audio` is the second frame of a Step or Expect, `now` in seconds of the engine's clock."""
@@ -180,13 +184,11 @@ class Engine:
     def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
         self._load.add(outcome.seconds)
+        if isinstance(begun, Texts):
+            return self._writing.finish(outcome)
         if isinstance(begun, Turn):
             self._finals.finish(begun, outcome)
-            self._count()
-            return
-        if isinstance(begun, Texts):
-            self._writing.finish(outcome)
-            return
+            return self._count()
         self._lists.step_s = outcome.seconds
         self.statistics.failed_batches += outcome.failed
         self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
@@ -357,10 +359,10 @@ class Engine:
             self.statistics.row_errors += 1
         if pending.last or result.error is not None:
             self._end_stream(tenant)
-        stream.progress = result.progress
+        stream.progress, (door, session) = result.progress, stream.tenant
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
                                 result.error, result.confidences, result.undecided, pending.unspelt)
-        self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
+        self._outbox.append((door, Recognised(session, hypothesis)))
         if pending.closed is not None and result.error is None:
             self._hear_again(stream, pending)
 

@@ -11,7 +11,7 @@ from stream_server.audio.ring import Ring
 from stream_server.engine.guesses import Guesses
 from stream_server.engine.job import Job
 from stream_server.engine.load import Load
-from stream_server.engine.passes import Pass, PieceOutcome, Turn
+from stream_server.engine.passes import TURN_ALONE_S, TURN_S, Pass, PieceOutcome, Turn
 from stream_server.engine.runner import Heard, SecondRunner, Segment
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream, TenantKey
@@ -141,7 +141,7 @@ class Finals:
             return None
         chosen.turns += 1
         self._turns += 1
-        return Turn(chosen)
+        return Turn(chosen, TURN_ALONE_S if self._most_running == 1 else TURN_S)
 
     def _for_segments(self) -> Pass | None:
         """What a closed segment waits for; what is some worker's already goes last."""

@@ -15,8 +15,11 @@ from stream_server.engine.runner import Heard, SecondRunner
 
 log = logging.getLogger(__name__)
 
-PIECE_S = 0.01
-"""A worker leaves a pass for live work after so long, at the next place where it can be left."""
+TURN_S = 0.05
+"""A worker leaves a pass after so long, at the next place where it can be left, or when it is asked to."""
+
+TURN_ALONE_S = 0.02
+"""The same where there is one worker only, whom nobody can ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +62,25 @@ class Pass:
         """Whether another worker finds something to do: it is nobody's, or gives parts for several."""
         return not self.turns or self._shared
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for any of it, or may."""
+        return any(job.wanted for job in self.jobs)
+
     def hopeless(self, now: float) -> bool:
-        """Nobody waits for any of it."""
+        """Nobody waits for any of it any more."""
         return all(not job.wanted or job.too_late <= now for job in self.jobs)
 
-    def run(self, clock: Callable[[], float] = time.monotonic) -> PieceOutcome:
+    def run(self, turn: Turn, clock: Callable[[], float] = time.monotonic) -> PieceOutcome:
         """The next pieces. Raises nothing; belongs to the thread that runs it."""
         began = clock()
         try:
-            while (part := self._take(PIECE_S - clock() + began)) is not None:
+            while (part := self._take(turn.most_s - clock() + began)) is not None:
                 try:
                     part()
                 finally:
                     self._done()
-                if clock() - began >= PIECE_S:
+                if turn.asked or not self.wanted or clock() - began >= turn.most_s:
                     break
         except StopIteration as end:
             self._end()
@@ -120,14 +128,20 @@ class Pass:
 
 
 class Turn:
-    """A worker's at a pass."""
+    """A worker's at a pass, for `most_s` seconds or a part more."""
 
-    def __init__(self, work: Pass) -> None:
+    def __init__(self, work: Pass, most_s: float = TURN_S) -> None:
         self.work = work
+        self.most_s = most_s
+        self.asked = False
+
+    def leave(self) -> None:
+        """There is something else for the worker to do; any thread may say so."""
+        self.asked = True
 
     def run(self, _: object = None, clock: Callable[[], float] = time.monotonic) -> PieceOutcome:
         """See `Pass.run`."""
-        return self.work.run(clock)
+        return self.work.run(self, clock)
 
     def abandoned(self) -> PieceOutcome:
         """The outcome of a turn that ended abnormally."""

@@ -84,6 +84,10 @@ class Workers:
             self._free -= 1
             self._under_way[begun] = self._awake
             self._asked.put(begun)
+        if not self._free and self._engine.urgent:
+            for turn in self._under_way:
+                if isinstance(turn, Turn):
+                    turn.leave()
         return moved
 
     def wait(self, seconds: float) -> None:

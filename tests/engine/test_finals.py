@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
-from stream_server.engine import passes
+from stream_server.engine import finals as finals_module
 from stream_server.engine.engine import FINALS_PER_SESSION, Begun, Engine, SecondOptions
 from stream_server.engine.finals import MOST_PASSES, PADDING, Finals
 from stream_server.engine.passes import Turn
@@ -328,7 +328,7 @@ def test_every_segment_is_answered_once_whatever_runs_at_once(jobs, running: int
 def test_with_threads_a_chunk_goes_before_the_next_piece_of_any_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Semaphore(0)
     second = ScriptedSecond(pieces=2, work=lambda: gate.acquire(timeout=20))
-    monkeypatch.setattr(passes, "PIECE_S", 0.0)
+    monkeypatch.setattr(finals_module, "TURN_S", 0.0)
     engine = Engine(ScriptedRunner(8, [WINDOW], workers=2),
                     second=SecondOptions(runner=second, patience_s=PATIENCE_S))
     workers = Workers(engine, engine._runner)

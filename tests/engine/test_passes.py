@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
-from stream_server.engine import passes
+from stream_server.engine import finals as finals_module
 from stream_server.engine.engine import Engine, SecondOptions
 from stream_server.engine.job import Job
-from stream_server.engine.passes import Pass, PieceOutcome
+from stream_server.engine.passes import Pass, PieceOutcome, Turn
 from stream_server.engine.runner import Segment
 from stream_server.engine.wire import Admit, HeardAgain, Recognised, Step
 from stream_server.engine.workers import Workers
@@ -37,6 +37,11 @@ def sound(seed: int = 0) -> np.ndarray:
 
 def pass_of(second: ScriptedSecond) -> Pass:
     return Pass(second, [Job((DOOR, "a"), 0, 0, 0, Segment(sound()), 0.0, 9.0)])
+
+
+def test_nobody_goes_on_with_what_nobody_wants() -> None:
+    work = pass_of(ScriptedSecond(pieces=9, work=lambda: setattr(work.jobs[0], "wanted", False)))
+    assert Turn(work).run().heard is None and Turn(work).run().heard is None
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,7 +66,7 @@ def test_however_many_share_it_every_part_runs_once_and_after_those_of_the_piece
     def share() -> list[PieceOutcome]:
         outcomes = []
         while not any(outcome.heard or outcome.failed for outcome in outcomes) and not over.is_set():
-            outcomes.append(work.run(clock=lambda: float(next(ticks))))
+            outcomes.append(Turn(work).run(clock=lambda: float(next(ticks))))
         over.set()
         return outcomes
 
@@ -116,7 +121,7 @@ def test_a_worker_that_is_free_takes_a_share() -> None:
 
 
 def test_a_chunk_takes_a_worker_from_a_shared_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "PIECE_S", 0.0)
+    monkeypatch.setattr(finals_module, "TURN_S", 1e9)
     gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
 
     def part() -> None:
@@ -129,6 +134,7 @@ def test_a_chunk_takes_a_worker_from_a_shared_pass(monkeypatch: pytest.MonkeyPat
         floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
         assert at_it.acquire(timeout=WITHIN_S), "both workers are at the pass"
         floor.speak("b", closed=False)
+        floor.workers.turn(0.0)
         gate.release()
         floor.until(lambda: any(isinstance(each, Recognised) and each.session == "b" for each in floor.said))
         assert not floor.heard()
