@@ -104,7 +104,7 @@ def _tell(role: Role, news: News) -> None:
 def _run_engine(role: Role, settings: ServeSettings) -> None:
     from stream_server.engine.costs import SECOND_PASS_S, measure, measure_second
     from stream_server.engine.endpoint import engine_endpoint
-    from stream_server.engine.engine import SecondOptions
+    from stream_server.engine.finals import SecondOptions
     from stream_server.engine.process import serve, stop_on_signals
     from stream_server.engine.statistics import Statistics
     from stream_server.metrics import observe_step

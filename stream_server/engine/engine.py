@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from stream_server.audio.windows import Window
-from stream_server.engine.finals import Finals
+from stream_server.engine.finals import FINALS_PER_SESSION, Finals, SecondOptions
 from stream_server.engine.lists import Lists
 from stream_server.engine.load import Load
-from stream_server.engine.passes import PieceOutcome, Turn
-from stream_server.engine.runner import Row, RowResult, Runner, SecondRunner
+from stream_server.engine.passes import Turn, TurnOutcome
+from stream_server.engine.runner import RowResult, Runner
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.slots import Slots
 from stream_server.engine.statistics import Statistics
-from stream_server.engine.stepping import FAILED, Outcome, advance
+from stream_server.engine.stepping import Begun, Outcome
 from stream_server.engine.stream import Pending, Stream, Tenant, TenantKey
 from stream_server.engine.wire import (
     Abort,
@@ -49,36 +48,6 @@ RETRY_AFTER_S = 5
 
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
-
-FINALS_PER_SESSION = 4
-"""Closed segments that may wait for the second pass, for each admitted session; beyond that the first pass stands."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Begun:
-    """A batch whose step has begun: its streams, and the same as rows for the runner."""
-
-    window: Window
-    streams: list[Stream]
-    rows: list[Row]
-
-    def run(self, runner: Runner, clock: Callable[[], float] = time.monotonic) -> Outcome:
-        """The step itself; belongs to the thread that runs it."""
-        return advance(runner, self.window, self.rows, clock)
-
-    def abandoned(self) -> Outcome:
-        """The outcome of a step that ended abnormally."""
-        return Outcome([FAILED] * len(self.rows), 0.0, failed=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondOptions:
-    """The second pass's model, and how it is used: `patience_s` is how long a session waits for it, `most_samples` of a
-    batch are worth hearing together."""
-
-    runner: SecondRunner
-    patience_s: float
-    most_samples: int = 30 * SAMPLE_RATE
 
 
 class Engine:
@@ -119,10 +88,10 @@ class Engine:
         lower = (lane for lane in (self._writing, self._finals) if lane is not None)
         return len(self._scheduler) > 0 or self._lists.ready or any(lane.ready for lane in lower)
 
-    @property
-    def urgent(self) -> bool:
-        """Whether a chunk is ready."""
-        return len(self._scheduler) > 0
+    def wants(self, turn: Turn) -> bool:
+        """Whether the worker of a turn at a second pass is to leave it: chunks go first, then segments that have ended,
+        then guesses."""
+        return len(self._scheduler) > 0 or self._finals.wants(turn)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
                 audio: bytes = b"") -> None:
@@ -162,8 +131,8 @@ class Engine:
         """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, finals to be
         written or a turn at a second pass; None where nothing is.
 
-        Several may be under way, each of other streams; `sharers` are those who could begin one now. Lists of hotwords
-        that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
+        Several may be under way, each of other streams; `sharers` are those who could begin one now or soon. Lists of
+        hotwords that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
         """
         self._lists.work()
         self._load.tick(now)
@@ -181,14 +150,16 @@ class Engine:
         self._count()
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
 
-    def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | PieceOutcome) -> None:
+    def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | TurnOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
         self._load.add(outcome.seconds)
-        if isinstance(begun, Texts):
-            return self._writing.finish(outcome)
         if isinstance(begun, Turn):
             self._finals.finish(begun, outcome)
-            return self._count()
+            self._count()
+            return
+        if isinstance(begun, Texts):
+            self._writing.finish(outcome)
+            return
         self._lists.step_s = outcome.seconds
         self.statistics.failed_batches += outcome.failed
         self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
@@ -359,10 +330,10 @@ class Engine:
             self.statistics.row_errors += 1
         if pending.last or result.error is not None:
             self._end_stream(tenant)
-        stream.progress, (door, session) = result.progress, stream.tenant
+        stream.progress = result.progress
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
                                 result.error, result.confidences, result.undecided, pending.unspelt)
-        self._outbox.append((door, Recognised(session, hypothesis)))
+        self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
         if pending.closed is not None and result.error is None:
             self._hear_again(stream, pending)
 

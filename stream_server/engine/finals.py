@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from stream_server.audio.ring import Ring
 from stream_server.engine.guesses import Guesses
 from stream_server.engine.job import Job
 from stream_server.engine.load import Load
-from stream_server.engine.passes import TURN_ALONE_S, TURN_S, Pass, PieceOutcome, Turn
+from stream_server.engine.passes import TURN_ALONE_S, TURN_S, Pass, Turn, TurnOutcome
 from stream_server.engine.runner import Heard, SecondRunner, Segment
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream, TenantKey
@@ -27,11 +28,24 @@ LONGEST_KEPT_S = 80
 PADDING = 0.2
 """Part of a batch that may be padding behind its shorter segments."""
 
+FINALS_PER_SESSION = 4
+"""Closed segments that may wait for the second pass, for each admitted session; beyond that the first pass stands."""
+
 MOST_PASSES = 4
 """Passes under way: a short segment may overtake a long one, but each that was begun holds memory."""
 
 STRETCH = 0.1
 """Seconds of waiting that a second of audio bears: a pass is due sooner the shorter it is, and the longer it waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOptions:
+    """The second pass's model, and how it is used: `patience_s` is how long a session waits for it, `most_samples` of a
+    batch are worth hearing together."""
+
+    runner: SecondRunner
+    patience_s: float
+    most_samples: int = 30 * SAMPLE_RATE
 
 
 class Finals:
@@ -64,6 +78,10 @@ class Finals:
         """Whether `begin` may have work."""
         some = bool(self._waiting) or bool(self._guesses.waiting) or any(each.free for each in self._passes)
         return some and self._turns < self._most_running
+
+    def wants(self, turn: Turn) -> bool:
+        """Whether the worker of a turn is to leave it: segments that have ended go before guesses."""
+        return bool(self._waiting) and turn.work.guess
 
     @property
     def waiting(self) -> int:
@@ -135,7 +153,9 @@ class Finals:
         self._drop_late(now)
         if not self.ready:
             return None
-        chosen = self._for_segments() or self._for_guesses()
+        passes = [each for each in self._passes if each.free]
+        chosen = self._for_segments([each for each in passes if not each.guess]) or self._for_guesses(
+            [each for each in passes if each.guess])
         if chosen is None:
             # What could be shared has ended meanwhile.
             return None
@@ -143,41 +163,43 @@ class Finals:
         self._turns += 1
         return Turn(chosen, TURN_ALONE_S if self._most_running == 1 else TURN_S)
 
-    def _for_segments(self) -> Pass | None:
+    def _for_segments(self, passes: list[Pass]) -> Pass | None:
         """What a closed segment waits for; what is some worker's already goes last."""
-        passes = [each for each in self._passes if not each.guess]
+        begun = sum(not each.guess for each in self._passes)
         first = min(self._waiting, key=lambda job: job.due, default=None)
         chosen = _earliest([each for each in passes if not each.turns])
-        if first is not None and (chosen is None or (first.due < chosen.due and len(passes) < MOST_PASSES)):
+        if first is not None and (chosen is None or (first.due < chosen.due and begun < MOST_PASSES)):
             return self._add_pass(self._batch(first, self._waiting))
-        return chosen or _earliest([each for each in passes if each.free])
+        return chosen or _earliest(passes)
 
-    def _for_guesses(self) -> Pass | None:
+    def _for_guesses(self, passes: list[Pass]) -> Pass | None:
         """One that is under way holds memory: it is finished before another is begun."""
-        passes = [each for each in self._passes if each.guess]
         chosen = _earliest([each for each in passes if not each.turns])
         if chosen is None and self._guesses.waiting:
             return self._add_pass(self._guesses.begin(self._batch))
-        return chosen or _earliest([each for each in passes if each.free])
+        return chosen or _earliest(passes)
 
     def _add_pass(self, jobs: list[Job]) -> Pass:
         self._passes.append(Pass(self._second, jobs))
         return self._passes[-1]
 
-    def finish(self, turn: Turn, outcome: PieceOutcome) -> None:
+    def finish(self, turn: Turn, outcome: TurnOutcome) -> None:
         """What a turn came to. A batch that failed is heard again in halves, down to the segment at fault."""
         done = turn.work
         done.turns -= 1
         self._turns -= 1
         self._statistics.second_pass_seconds += outcome.seconds
-        if done not in self._passes:
-            # Another worker's part of it failed meanwhile.
-            return
+        # Another worker's part of it may have failed meanwhile.
+        if done in self._passes and (outcome.failed or outcome.heard is not None):
+            self._passes.remove(done)
+            self._end(done, outcome)
+        if done not in self._passes and not done.turns:
+            done.close()
+
+    def _end(self, done: Pass, outcome: TurnOutcome) -> None:
         if outcome.failed:
-            self._passes.remove(done)
             self._salvage(done.jobs)
-        elif outcome.heard is not None:
-            self._passes.remove(done)
+        else:
             self._most_samples = min(self._worth, self._most_samples + self._most_samples // 64)
             for job, heard in zip(done.jobs, outcome.heard, strict=True):
                 if job.guess:
@@ -215,10 +237,13 @@ class Finals:
         late = [job for job in self._waiting if job.too_late <= now]
         for job in late:
             del self._waiting[job]
-        for each in [each for each in self._passes if not each.turns and each.hopeless(now)]:
-            self._passes.remove(each)
-            each.close()
+        for each in [each for each in self._passes if each.hopeless(now)]:
             late += [job for job in each.jobs if job.wanted]
+            for job in each.jobs:
+                job.wanted = False
+            if not each.turns:
+                self._passes.remove(each)
+                each.close()
         for job in late:
             self._statistics.second_passes_late += 1
             self._say(job.tenant, SecondPass(job.generation, job.sequence, error="the second pass came too late"))

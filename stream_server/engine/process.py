@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import msgspec
 import zmq
 
-from stream_server.engine.engine import FINALS_PER_SESSION, Engine, SecondOptions
+from stream_server.engine.engine import Engine
+from stream_server.engine.finals import FINALS_PER_SESSION, SecondOptions
 from stream_server.engine.runner import Runner
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.wire import (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, RowResult, Runner
+from stream_server.engine.stream import Stream
 from stream_server.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,23 @@ class Outcome:
     results: list[RowResult]
     seconds: float
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A batch whose step has begun: its streams, and the same as rows for the runner."""
+
+    window: Window
+    streams: list[Stream]
+    rows: list[Row]
+
+    def run(self, runner: Runner, clock: Callable[[], float] = time.monotonic) -> Outcome:
+        """The step itself; belongs to the thread that runs it."""
+        return advance(runner, self.window, self.rows, clock)
+
+    def abandoned(self) -> Outcome:
+        """The outcome of a step that ended abnormally."""
+        return Outcome([FAILED] * len(self.rows), 0.0, failed=True)
 
 
 def advance(runner: Runner, window: Window, rows: Sequence[Row],

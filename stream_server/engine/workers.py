@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from stream_server.engine.engine import Begun, Engine
-from stream_server.engine.passes import PieceOutcome, Turn
+from stream_server.engine.engine import Engine
+from stream_server.engine.passes import Turn, TurnOutcome
 from stream_server.engine.runner import Runner
-from stream_server.engine.stepping import Outcome
+from stream_server.engine.stepping import Begun, Outcome
 from stream_server.engine.writing import Texts, TextsOutcome
 from stream_server.errors import EngineError
 
@@ -50,7 +50,7 @@ class Workers:
         self._under_way: dict[Work, float] = {}
         self._turned, self._awake = clock(), 0.0
         self._asked: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Work, Outcome | TextsOutcome | PieceOutcome]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Work, Outcome | TextsOutcome | TurnOutcome]] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         # Daemons: a step that hangs must not keep the process from ending.
@@ -76,7 +76,7 @@ class Workers:
         self._turned = now
         if self._under_way and self._awake - min(self._under_way.values()) > STUCK_S:
             raise EngineError(f"a step has not ended within {STUCK_S:g} s: the device is taken for broken")
-        while self.ready and (begun := self._engine.begin(now, self._free)) is not None:
+        while self.ready and (begun := self._engine.begin(now, self._free + self._leaving())) is not None:
             moved = True
             if not self._threads:
                 self._engine.finish(begun, begun.run(self._runner, self._clock))
@@ -84,11 +84,15 @@ class Workers:
             self._free -= 1
             self._under_way[begun] = self._awake
             self._asked.put(begun)
-        if not self._free and self._engine.urgent:
-            for turn in self._under_way:
-                if isinstance(turn, Turn):
-                    turn.leave()
+        if not self._free:
+            for work in self._under_way:
+                if isinstance(work, Turn) and self._engine.wants(work):
+                    work.leave()
         return moved
+
+    def _leaving(self) -> int:
+        """Workers that were asked to leave a second pass."""
+        return sum(isinstance(work, Turn) and work.asked for work in self._under_way)
 
     def wait(self, seconds: float) -> None:
         """Until a step has ended, `seconds` at most."""
@@ -128,4 +132,6 @@ class Workers:
             except BaseException:  # not of the model's: those are an outcome
                 log.exception("a worker's step ended abnormally")
             self._done.put((begun, outcome))
+            # What a worker holds is gone while it waits.
+            del begun, outcome
             os.write(self._waker, b".")

@@ -92,7 +92,7 @@ class OnsetPredictor(Predictor):
             yield
         return torch.cat(heard, 1)
 
-    def _both_ways(self, *ways: Tensor) -> Pieces[list[Tensor]]:
+    def _both_ways(self, there: Tensor, back: Tensor) -> Pieces[list[Tensor]]:
         """Both directions of the LSTM in int8, each over its own [B, 3 T, D], side by side."""
         heard: list[list[Tensor]] = [[], []]
 
@@ -100,10 +100,10 @@ class OnsetPredictor(Predictor):
             heard[way].append(lstms[way](steps, *states[way]))
 
         lstms = list(self._int8.values())
-        states = [steps.new_zeros(2, len(steps), lstm.size).unbind() for lstm, steps in zip(lstms, ways, strict=True)]
-        for parts in zip(*(steps.split(_LSTM_STEPS, 1) for steps in ways), strict=True):
+        states = [there.new_zeros(2, len(there), lstm.size).unbind() for lstm in lstms]
+        some = max(_LSTM_STEPS // (4 * len(there)), 1)
+        for parts in zip(there.split(some, 1), back.split(some, 1), strict=True):
             yield [partial(hear, way, steps) for way, steps in enumerate(parts)]
-            yield
         return [torch.cat(each, 1) for each in heard]
 
 

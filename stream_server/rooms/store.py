@@ -164,7 +164,7 @@ class Store:
 
     def create(self, name: str, recorded: bool, now: int, *, most: int) -> NewRoom:
         """A room with tokens of 128 bits. Raises Overloaded where there are `most` and none may go."""
-        speak, read, public = token_urlsafe(16), token_urlsafe(16), token_hex(8)
+        speak, read, public = _token(), _token(), token_hex(8)
         with self._writing():
             self._make_place(now, most)
             self._database.execute(
@@ -311,6 +311,13 @@ class _Transaction:
             # Of some errors SQLite has rolled back itself.
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
+
+
+def _token() -> str:
+    """128 bits. None begins with a hyphen: a command line would take it for an option."""
+    while (token := token_urlsafe(16)).startswith("-"):
+        pass
+    return token
 
 
 def _digest(token: str) -> bytes:

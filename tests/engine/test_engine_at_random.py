@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_server.audio.windows import Window
-from stream_server.engine.engine import Begun, Engine
-from stream_server.engine.stepping import advance
+from stream_server.engine.engine import Engine
+from stream_server.engine.stepping import Begun, advance
 from stream_server.engine.stream import Lane, Stream
 from stream_server.engine.wire import Abort, Admit, Admitted, Recognised, Release, Step
 from tests.support.scripted_runner import ScriptedRunner, digest

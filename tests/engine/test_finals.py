@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
 from stream_server.engine import finals as finals_module
-from stream_server.engine.engine import FINALS_PER_SESSION, Begun, Engine, SecondOptions
-from stream_server.engine.finals import MOST_PASSES, PADDING, Finals
+from stream_server.engine.engine import Engine
+from stream_server.engine.finals import FINALS_PER_SESSION, MOST_PASSES, PADDING, Finals, SecondOptions
 from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
+from stream_server.engine.stepping import Begun
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Abort, Admit, EngineMessage, HeardAgain, Recognised, Release, Step
 from stream_server.engine.workers import Workers

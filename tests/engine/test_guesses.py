@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_server.engine.engine import Begun
 from stream_server.engine.finals import Finals
 from stream_server.engine.guesses import MOST_LOAD
 from stream_server.engine.load import MEMORY_S, Load
 from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
+from stream_server.engine.stepping import Begun
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Expect, Malformed, Release, Step, pack, pack_guess, unpack_from_door
 from stream_server.speech.hotwords import HotwordList

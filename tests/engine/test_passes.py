@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
 from stream_server.engine import finals as finals_module
-from stream_server.engine.engine import Engine, SecondOptions
+from stream_server.engine.engine import Engine
+from stream_server.engine.finals import SecondOptions
 from stream_server.engine.job import Job
-from stream_server.engine.passes import Pass, PieceOutcome, Turn
+from stream_server.engine.passes import Pass, Turn, TurnOutcome
 from stream_server.engine.runner import Segment
-from stream_server.engine.wire import Admit, HeardAgain, Recognised, Step
+from stream_server.engine.stream import Stream
+from stream_server.engine.wire import Admit, Expect, HeardAgain, Recognised, Release, Step
 from stream_server.engine.workers import Workers
 from stream_server.speech.recognition import SecondPass, Span
 from tests.support.scripted_runner import ScriptedRunner
@@ -29,6 +31,7 @@ WINDOW = Window(4, 4)
 HOP = WINDOW.hop_samples
 DOOR = b"door"
 WITHIN_S = 20.0
+PATIENCE_S = 9.0
 
 
 def sound(seed: int = 0) -> np.ndarray:
@@ -63,7 +66,7 @@ def test_however_many_share_it_every_part_runs_once_and_after_those_of_the_piece
     work = pass_of(second)
     ticks = itertools.count(step=0 if patient else 1)
 
-    def share() -> list[PieceOutcome]:
+    def share() -> list[TurnOutcome]:
         outcomes = []
         while not any(outcome.heard or outcome.failed for outcome in outcomes) and not over.is_set():
             outcomes.append(Turn(work).run(clock=lambda: float(next(ticks))))
@@ -83,7 +86,7 @@ class Floor:
 
     def __init__(self, second: ScriptedSecond, sessions: str = "a") -> None:
         runner = ScriptedRunner(8, [WINDOW], workers=2)
-        self.engine = Engine(runner, second=SecondOptions(runner=second, patience_s=9.0))
+        self.engine = Engine(runner, second=SecondOptions(runner=second, patience_s=PATIENCE_S))
         self.workers = Workers(self.engine, runner)
         self.said: list[object] = []
         for session in sessions:
@@ -94,25 +97,27 @@ class Floor:
         step = Step(session, 0, 0, WINDOW, True, keep_from=0 if closed else None, closed=span)
         self.engine.receive(DOOR, step, 0.0, sound(ord(session)).tobytes())
 
-    def until(self, enough: Callable[[], bool]) -> None:
+    def until(self, enough: Callable[[], bool], *, now: float = 0.0, pause_s: float = 0.01) -> None:
         end = time.monotonic() + WITHIN_S
         while not enough():
             assert time.monotonic() < end, self.said
-            self.workers.turn(0.0)
-            self.workers.wait(0.01)
+            moved = self.workers.turn(now)
             self.said += [message for _, message in self.engine.take_messages()]
+            if not moved:
+                self.workers.wait(pause_s)
 
     def heard(self) -> list[SecondPass]:
         return [message.second_pass for message in self.said if isinstance(message, HeardAgain)]
 
 
 def test_a_worker_that_is_free_takes_a_share() -> None:
-    """Both parts of a piece wait for each other: one worker alone would never get through."""
+    """Both parts of a piece wait for each other: one worker alone would never get through. Nothing but the workers
+    wakes who deals out turns."""
     together = threading.Barrier(2)
     floor = Floor(ScriptedSecond(pieces=4, parts=lambda piece: [lambda: together.wait(WITHIN_S)] * 2))
     try:
         floor.speak("a")
-        floor.until(lambda: len(floor.heard()) == 1)
+        floor.until(lambda: len(floor.heard()) == 1, pause_s=2 * WITHIN_S)
         assert floor.heard()[0].pieces == [expected(sound(ord("a")))]
         assert not floor.engine.busy and floor.engine.statistics.second_passes == 1
     finally:
@@ -162,7 +167,68 @@ def test_a_part_that_fails_is_the_passs_failure_and_nobody_elses() -> None:
         floor.speak("b")
         floor.until(lambda: len(floor.heard()) == 2)
         assert floor.heard()[1].pieces == [expected(sound(ord("b")))]
-        assert floor.engine._finals._passes == [] and floor.engine._finals._turns == 0
+        floor.until(lambda: not floor.engine._finals._turns)
+        assert floor.engine._finals._passes == []
     finally:
         together.abort()
+        floor.workers.close()
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["too late", "released"])
+def test_a_shared_pass_that_nobody_waits_for_is_left_by_all(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
+    monkeypatch.setattr(finals_module, "TURN_S", 0.0)
+    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
+    ran: list[int] = []
+
+    def part() -> None:
+        at_it.release()
+        assert gate.acquire(timeout=WITHIN_S)
+        ran.append(1)
+
+    floor = Floor(ScriptedSecond(pieces=3, parts=lambda piece: [part] * 40))
+    try:
+        floor.speak("a")
+        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
+        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the pass"
+        if gone:
+            floor.engine.receive(DOOR, Release("a"), 0.0)
+        gate.release()
+        if not gone:
+            floor.until(lambda: len(floor.heard()) == 1, now=PATIENCE_S + 1)
+            assert "too late" in floor.heard()[0].error
+        gate.release(99)
+        floor.until(lambda: not floor.engine._finals._turns, now=PATIENCE_S + 1)
+        floor.until(lambda: not floor.engine.busy, now=PATIENCE_S + 1)
+        assert floor.engine._finals._passes == [] and len(ran) <= 4 and len(floor.heard()) == (not gone)
+    finally:
+        gate.release(99)
+        floor.workers.close()
+
+
+def test_a_segment_that_has_ended_takes_a_worker_from_a_shared_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finals_module, "TURN_S", 1e9)
+    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
+
+    def part() -> None:
+        at_it.release()
+        assert gate.acquire(timeout=WITHIN_S)
+
+    second = ScriptedSecond(pieces=2, parts=lambda piece: [part] * 5 if len(second.batches) == 1 else None)
+    floor = Floor(second, "ab")
+    try:
+        floor.engine.receive(DOOR, Step("a", 0, 0, WINDOW, False, keep_from=0), 0.0, sound(ord("a")).tobytes())
+        floor.until(lambda: any(isinstance(each, Recognised) for each in floor.said))
+        floor.engine.receive(DOOR, Expect("a", 0, Span(0, HOP)), 0.0)
+        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
+        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the guess"
+        finals = floor.engine._finals
+        stream = Stream((DOOR, "b"), 0, WINDOW)
+        finals.keep(stream, sound(ord("b")), 0)
+        finals.add(stream, 0, Span(0, HOP), 0.0)
+        floor.workers.turn(0.0)
+        gate.release()
+        floor.until(lambda: len(floor.heard()) == 1)
+        assert floor.heard()[0].pieces == [expected(sound(ord("b")))]
+    finally:
+        gate.release(99)
         floor.workers.close()
