@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 
 from stream_server.doors import parcels
-from stream_server.doors.link import Link, LinkLost
+from stream_server.doors.link import Link, LinkLost, Take
 from stream_server.doors.neighbours import Neighbours
 from stream_server.doors.observer import Observer
 
@@ -132,7 +131,7 @@ class CarriedLink:
             raise LinkLost("the door that has the connection let go of it")
         return getting.result()
 
-    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+    def offer_bytes(self, take: Take) -> None:
         """Nothing is offered: all is received."""
 
     @property

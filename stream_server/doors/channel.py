@@ -16,7 +16,7 @@ from stream_server.audio.decimate import HALF
 from stream_server.audio.jitter import WAIT_S
 from stream_server.audio.opus import OPUS_RATE
 from stream_server.audio.rtp import Sound
-from stream_server.doors.link import LinkLost
+from stream_server.doors.link import LinkLost, Take
 from stream_server.doors.pieces import Joiner, split
 from stream_server.errors import ClientError
 from stream_server.session.messages import Error
@@ -69,7 +69,7 @@ class ChannelLink:
         self._started = False
         self._arrived = asyncio.Event()
         self._receiving = False
-        self._take: Callable[[bytes], bool] | None = None
+        self._take: Take | None = None
         self._low = asyncio.Event()
         channel.bufferedAmountLowThreshold = UNSENT_BYTES
         channel.on("bufferedamountlow", self._low.set)
@@ -154,7 +154,7 @@ class ChannelLink:
         await asyncio.sleep(0)
         return self._next()
 
-    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+    def offer_bytes(self, take: Take) -> None:
         self._take = take
 
     @property

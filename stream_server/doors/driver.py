@@ -14,6 +14,7 @@ from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.dialects import Dialect
 from stream_server.doors.delivery import INTERNAL_ERROR, Delivery
 from stream_server.doors.engine_link import Engine
+from stream_server.doors.hold import Hold
 from stream_server.doors.jury import Jury
 from stream_server.doors.link import Link, LinkLost
 from stream_server.doors.observer import Observer
@@ -143,17 +144,17 @@ class Driver:
             self.fail()
             await self._link.lost
 
-    def _take(self, data: bytes) -> bool:
-        """Handles a message of audio at once, where nothing has to be waited for; False where the reader has to."""
+    def _take(self, data: bytes) -> Hold | None:
+        """Handles a message of audio at once, where nothing has to be waited for; None where the reader has to."""
         session = self._session
         if session is None:
-            return False
+            return None
         # The alarm stays where it is: an open session's deadline only moves away, and `_ring` looks at this.
         self._heard_at = self._loop.time()
-        if session.hold(data):
-            return True
+        if session.held.take(data):
+            return session.held
         if session.state is not State.OPEN or len(data) > AUDIO_PIECE_BYTES or not self._wanted():
-            return False
+            return None
         try:
             try:
                 commands, audio = self._dialect.receive_bytes(data)
@@ -165,7 +166,7 @@ class Driver:
             self._pass_on_output(session)
         except Exception:
             self.fail()
-        return True
+        return session.held
 
     @property
     def _patience_s(self) -> float:
@@ -245,7 +246,8 @@ class Driver:
         info = self._engine.info
         session = Session(self.session_id, model=info.model, windows=info.windows, defaults=self._defaults,
                           limits=self._limits, detectors=self._jury.detectors, hotwords=self._hotwords,
-                          second_model=bool(info.second_model), punctuation=bool(info.punctuation_model), itn=info.itn)
+                          second_model=bool(info.second_model), punctuation=bool(info.punctuation_model), itn=info.itn,
+                          new_held=Hold)
         self._session = session
         self._observer.session_opened()
         try:
@@ -350,8 +352,8 @@ class Driver:
             return
         now = self._loop.time()
         if self._session is not None:
-            # What `_take` handled was heard then, not now.
-            self._session.next_deadline(self._heard_at)
+            # What `_take` handled or was held was heard then, not now.
+            self._session.next_deadline(max(self._heard_at, self._session.held.at))
             self._tell(lambda session: session.receive_time(now))
         elif now >= self._heard_at + self._patience_s:
             self._give_up_waiting()

@@ -16,6 +16,8 @@ _WHOLE_TEXT = 0x80 | Opcode.TEXT
 _MASKED = 0x80
 _LENGTH_FOLLOWS, _LONG_LENGTH_FOLLOWS = 126, 127
 _MASK_BYTES = 4
+LONGEST_USUAL = (1 << 16) - 1
+"""Bytes of the longest message that is read so: no server may be told to take less."""
 _SHORT_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 
 

@@ -6,6 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from stream_server.doors.hold import Hold
+
+Take = Callable[[bytes], Hold | None]
+"""Handles a binary message, unless it returns None. Further ones may be put into what it returns instead, the moment
+they come and as long as that takes them."""
+
 
 class LinkLost(Exception):
     """The client is gone; nothing more can be sent."""
@@ -28,10 +34,10 @@ class Link(Protocol):
     def left(self) -> bool:
         """The client said goodbye or broke the protocol: its connection was not just lost, and it will not be back."""
 
-    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+    def offer_bytes(self, take: Take) -> None:
         """Binary messages are offered to `take` the moment they come, while `receive` waits and none is before them.
 
-        What `take` returns False for is received as usual. It never raises.
+        What `take` returns None for is received as usual. It never raises.
         """
 
     @property

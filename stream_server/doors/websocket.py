@@ -23,7 +23,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from stream_server.doors.frames import FrameProtocol, text_frame, whole_binary_frame
-from stream_server.doors.link import LinkLost
+from stream_server.doors.hold import Hold
+from stream_server.doors.link import LinkLost, Take
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class SocketLink:
         finally:
             self._connection.receiving = self._connection.usual = False
 
-    def offer_bytes(self, take: Callable[[bytes], bool]) -> None:
+    def offer_bytes(self, take: Take) -> None:
         self._connection.take = take
 
     @property
@@ -168,6 +169,9 @@ class Sockets:
 class SocketConnection(ServerConnection):
     """One WebSocket; also what uvicorn takes for a protocol of its own."""
 
+    # What each message needs lies together: the library's attributes alone are nearly as many as Python keeps so.
+    __slots__ = ("lost", "take", "held", "receiving", "usual", "_heard", "_time", "_connections", "_longest")
+
     server: Sockets
     protocol: FrameProtocol
 
@@ -176,10 +180,14 @@ class SocketConnection(ServerConnection):
         super().__init__(protocol, sockets, ping_interval=PING_INTERVAL_S, close_timeout=CLOSE_TIMEOUT_S,
                          max_queue=FRAMES_WAITING, write_limit=UNSENT_BYTES)
         self.lost: asyncio.Future[None] = self.loop.create_future()
-        self.take: Callable[[bytes], bool] | None = None
+        self.take: Take | None = None
+        self.held = Hold()
+        """Where audio may be put without asking; in this one, never."""
         self.receiving = False
         self.usual = False
         """The reader waits, nobody is before the next message, and that begins with the next byte."""
+        self._heard = sockets.heard
+        self._time = self.loop.time
         self._connections = connections
         self._longest = max_message_bytes
 
@@ -191,11 +199,15 @@ class SocketConnection(ServerConnection):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        self.server.heard()
+        self._heard()
         # Once found to be so it stays so, until something is left to the library or the reader gets something.
         if self.usual or self._is_usual():
+            if self.held.take_frame(data):
+                self.held.at = self._time()
+                return
             audio = whole_binary_frame(data, self._longest)
-            if audio is not None and self.take(audio):
+            if audio is not None and (held := self.take(audio)) is not None:
+                self.held = held
                 return
             self.usual = False
         super().data_received(data)
@@ -215,7 +227,7 @@ class SocketConnection(ServerConnection):
     def _take(self, audio: bytes) -> bool:
         # A message that nobody is before and somebody waits for needs no queue, and no task to be woken: with audio
         # that is nearly every message, and half of its cost.
-        return self.take is not None and not self.recv_messages.frames.queue and self.take(audio)
+        return self.take is not None and not self.recv_messages.frames.queue and self.take(audio) is not None
 
     def eof_received(self) -> None:
         super().eof_received()

@@ -316,6 +316,8 @@ class _Link:
         self._loop.add_reader(self.descriptor, self._receive)
         self._socket.connect(endpoint)
         self._connected = False
+        # The socket's own `closed` asks the library.
+        self._closed = False
 
     def send(self, frames: list[bytes]) -> None:
         """Puts a message on its way; where there is no connection it is dropped."""
@@ -327,13 +329,14 @@ class _Link:
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if self._socket.closed:
+        if self._closed:
             return
+        send = self._socket.send
         try:
             for frames in outgoing:
                 for frame in frames[:-1]:
-                    self._socket.send(frame, _AT_ONCE_MORE_FOLLOWS)
-                self._socket.send(frames[-1], _AT_ONCE)
+                    send(frame, _AT_ONCE_MORE_FOLLOWS)
+                send(frames[-1], _AT_ONCE)
         except zmq.ZMQError as error:
             self._end(f"it cannot be written to: {error}")
             return
@@ -344,23 +347,19 @@ class _Link:
         try:
             for _ in range(MESSAGES_PER_TURN):
                 # To be told that there is nothing by an exception would cost more than a message.
-                if self._socket.closed or not self._socket.getsockopt(_EVENTS) & _READABLE:
+                if self._closed or not self._socket.getsockopt(_EVENTS) & _READABLE:
                     return
-                frame = self._socket.recv(_AT_ONCE, copy=False)
-                frames = [frame.bytes]
-                while frame.more:
-                    frame = self._socket.recv(_AT_ONCE, copy=False)
-                    frames.append(frame.bytes)
-                self._take(frames)
+                # An engine's messages are one frame each: to ask whether more follow costs as much as to read it.
+                self._take(self._socket.recv(_AT_ONCE))
         except _Over as over:
             self._end(str(over))
             return
         self._loop.call_soon(self._receive)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, frame: bytes) -> None:
         self._silent_pings = 0
         try:
-            message = unpack_from_engine(frames)
+            message = unpack_from_engine([frame])
         except Malformed as error:
             log.warning("malformed message of the engine dropped: %s", error)
             return
@@ -393,6 +392,7 @@ class _Link:
                 raise _Over("it fell silent")
 
     def close(self) -> None:
+        self._closed = True
         self._loop.remove_reader(self.descriptor)
         self._over.cancel()
         self._socket.disable_monitor()

@@ -74,14 +74,14 @@ class Intake:
         most = (size // self._decoder.sample_bytes + 2) * SAMPLE_RATE // self._resampler.sample_rate
         return most + SAMPLE_RATE <= self.ring.room
 
-    def bytes_before(self, sample: int) -> int:
+    def bytes_before(self, sample: float) -> int:
         """Bytes that may come, cut anyhow, before all samples below `sample` are here. 0 where that is not known, or a
         detector that answers later is better asked at once."""
         if self.vad.net is not None or self._seam is not None or self._resampler.sample_rate != SAMPLE_RATE:
             return 0
         # One sample may be completed by bytes that came before.
         samples = min(sample - self.ring.end, self.ring.room - SAMPLE_RATE) - 2
-        return max(samples, 0) * self._decoder.sample_bytes
+        return int(max(samples, 0) * self._decoder.sample_bytes)
 
     def receive_flush(self, id: str, waiting: int = 0) -> None:
         """Everything received before is to be finished. Raises ClientError where too many flushes wait already,
@@ -155,10 +155,14 @@ class Intake:
 
     def judge(self) -> None:
         """Takes the scores that are there. To be called too when a detector that answers later has answered."""
-        for score in self.vad.take_scores():
-            while self._marks and self._marks[0].at < score.end:
-                self._pass_mark()
-            self.gate.receive(score)
+        scores = self.vad.take_scores()
+        if self._marks:
+            for score in scores:
+                while self._marks and self._marks[0].at < score.end:
+                    self._pass_mark()
+                self.gate.receive(score)
+        else:
+            self.gate.receive_all(scores)
         self.decisions.extend(self.gate.take_decisions())
         while self._marks and not self.vad.outstanding:
             self._pass_mark()

@@ -24,8 +24,8 @@ from stream_server.speech.endpoint import SegmentEnded, SegmentSplit, SegmentSta
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.recognition import Chunk, Guess, Hypothesis, SecondPass, Span
 from stream_server.speech.scribe import Scribed, Spoken
-from stream_server.speech.transcript import Piece, Transcript
-from stream_server.units import FRAME_SAMPLES, ms_to_samples, samples_to_ms
+from stream_server.speech.transcript import Transcript
+from stream_server.units import ms_to_samples, samples_to_ms
 
 MOST_LOSSES = 3
 """Engines that one chunk may take down with it before it is held to be the cause, and dropped."""
@@ -248,7 +248,7 @@ class Segments:
     def _accept(self, flight: InFlight, hypothesis: Hypothesis) -> None:
         stream = self._stream
         new = flight.last or flight.end > stream.reached
-        self._take_pieces(hypothesis, new)
+        self._segment.receive(stream, hypothesis, new, self._border(stream))
         if new:
             stream.losses = 0
         if hypothesis.unspelt is not None and flight.own_hotwords is not None:
@@ -262,21 +262,6 @@ class Segments:
             self._split(self.intake.decisions.popleft(), flight)
         elif new:
             self._show()
-
-    def _take_pieces(self, hypothesis: Hypothesis, new: bool) -> None:
-        stream, segment = self._stream, self._segment
-        spoken = [Piece(piece, stream.start + (frame + 1) * FRAME_SAMPLES, confidence) for piece, frame, confidence
-                  in zip(hypothesis.pieces, hypothesis.frames, hypothesis.confidences, strict=True)]
-        certain = len(spoken) - hypothesis.undecided
-        for piece in spoken[:certain]:
-            # Of a hop that has been heard before counts only what was undecided then.
-            if piece.fired_at > stream.decided and (new or piece.fired_at <= self._border(stream)):
-                segment.transcript.append(*piece)
-                stream.given = piece.fired_at
-        if new:
-            segment.undecided = [piece for piece in spoken[certain:] if piece.fired_at > stream.decided]
-        else:
-            segment.undecided = [piece for piece in segment.undecided if piece.fired_at > stream.given]
 
     def _border(self, stream: OpenStream) -> int:
         """Up to which sample hypotheses of the hops until `reached` have pieces."""

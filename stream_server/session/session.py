@@ -6,12 +6,13 @@ Synchronous and alone: no socket, thread or clock. Whoever holds a session calls
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stream_server.audio.windows import Window
 from stream_server.config import SessionDefaults, SessionLimits
 from stream_server.session import states
 from stream_server.session.closing import ClosingQueue
+from stream_server.session.held import Held
 from stream_server.session.intake import Intake
 from stream_server.session.ledger import Ledger
 from stream_server.session.messages import Error, Flush, Hotwords, Resume, ServerMessage, Start, Stop
@@ -32,10 +33,10 @@ class Session:
     def __init__(self, session_id: str, *, model: str, windows: Sequence[Window], defaults: SessionDefaults,
                  limits: SessionLimits, detectors: Detectors = Detectors(),  # noqa: B008 - frozen
                  hotwords: HotwordList = EMPTY, second_model: bool = False, punctuation: bool = False,
-                 itn: bool = False) -> None:
+                 itn: bool = False, new_held: Callable[[], Held] = Held) -> None:
         """`windows`: those that are served, the default first; `model`: its name, for the ready message;
         `hotwords`: the server's; `second_model`, `punctuation`, `itn`: whether there is one for a second pass, for
-        marks, and for numbers as they are written."""
+        marks, and for numbers as they are written; `new_held`: makes what audio is held in."""
         self.id = session_id
         self.state = states.FIRST
         self.statistics = Ledger()
@@ -55,15 +56,18 @@ class Session:
         """Whether finals are written as people read them, so that `take_text` may have one."""
         self.guesses = False
         """Whether segments have second passes and end in silence, so that `take_guess` may have one."""
-        self._held: list[bytes] = []
-        self._may_hold = 0
+        self._new_held = new_held
+        self.held = new_held()
+        """Audio from which nothing can follow yet: no segment begins, ends or is cut with it, and no hop is complete.
+        It is heard together with the first from which something can, since most of what a message costs is to come to
+        its session at all. There is room in it only where audio is the next that may come, and never before the first;
+        another connection's audio goes into another one."""
         self._messages: list[ServerMessage] = []
         self._segments: Segments | None = None
         self._most_waiting = 0
         self._abort: int | None = None
         self._left_over = 0
         self._engine_away = False
-        self._heard_client = True
         self._heard_at = 0.0
 
     # ---- from the client
@@ -88,35 +92,22 @@ class Session:
         self._messages.append(options.ready(self.id, self._model))
         self._enter(state)
         # The first audio may still bring a command before it.
-        self._may_hold = 0
+        self.held.room = 0
 
     def receive_audio(self, data: bytes) -> None:
         """Audio as the Start described it, cut anywhere. Raises ClientError where `wants_audio` was ignored."""
-        if self.hold(data):
+        held = self.held
+        if held.take(data):
             return
         state = states.after(self.state, Event.AUDIO)
         intake = self._segments.intake
-        if self._held:
-            whole = b"".join((*self._held, data))
-            if intake.has_room(len(whole)):
-                self._held.clear()
-                data = whole
+        if held.size:
+            if intake.has_room(held.size + len(data)):
+                data = held.drain(data)
             else:
                 self._hear_held()
         intake.receive_audio(data)
         self._enter(state)
-
-    def hold(self, data: bytes) -> bool:
-        """Takes audio from which nothing can follow yet: no segment begins, ends or is cut with it, and no hop is
-        complete. It is heard together with the first audio from which something can, since most of what a message
-        costs is to come to its session at all. False where it is to be received as usual; always before the first."""
-        size = len(data)
-        if not 0 < size <= self._may_hold:
-            return False
-        self._may_hold -= size
-        self._held.append(bytes(data))
-        self._heard_client = True
-        return True
 
     def receive_flush(self, flush: Flush) -> None:
         """Ends the open segment here. Raises ClientError where too many flushes wait for their answer."""
@@ -142,14 +133,16 @@ class Session:
     def receive_resume(self, resume: Resume) -> None:
         """The client is back: `intake.position` says what it has to send next, as it is written from now on."""
         self.parked = False
-        self._heard_client = True
         if self.state is State.OPEN:
             self._hear_held()
+        self.held.room = 0
+        self.held = self._new_held()
+        if self.state is State.OPEN:
             intake = self._segments.intake
             intake.receive_resume(resume.encoding or intake.encoding, resume.sample_rate or intake.sample_rate,
                                   ms_to_samples(resume.overlap_ms))
             self._enter(State.OPEN)
-            self._may_hold = 0
+            self.held.room = 0
 
     def receive_disconnect(self) -> None:
         """The client is gone: nothing more is said; `take_abort` tells what the engine may let go of."""
@@ -305,9 +298,9 @@ class Session:
             self._enter(state)
 
     def _note_activity(self, now: float) -> None:
-        if self._heard_client or self.parked or self._waits_for_us():
+        if self.held.fresh or self.parked or self._waits_for_us():
             self._heard_at = now
-            self._heard_client = False
+            self.held.fresh = False
 
     def _waits_for_us(self) -> bool:
         # A client that is not read from, or waits for the engine, cannot be blamed for its silence.
@@ -317,12 +310,10 @@ class Session:
     # ---- inside
 
     def _hear_held(self) -> None:
-        if self._held:
-            data = b"".join(self._held)
-            self._held.clear()
-            self._segments.intake.receive_audio(data)
+        if self.held.size:
+            self._segments.intake.receive_audio(self.held.drain())
             self._enter(self.state)
-        self._may_hold = 0
+        self.held.room = 0
 
     def _take_hotwords(self, own: HotwordList | None) -> None:
         self._segments.own_hotwords = own
@@ -330,10 +321,10 @@ class Session:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self._heard_client = True
+        self.held.fresh = True
         self.statistics.received = self._segments.intake.ring.end
         self._segments.advance()
-        self._may_hold = self._holdable()
+        self.held.room = self._holdable()
         self._drain()
 
     def _holdable(self) -> int:

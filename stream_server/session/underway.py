@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stream_server.speech.hotwords import EMPTY, HotwordList
+from stream_server.speech.recognition import Hypothesis
 from stream_server.speech.transcript import Piece, Transcript
+from stream_server.units import FRAME_SAMPLES
 
 
 @dataclass(slots=True)
@@ -21,6 +23,35 @@ class OpenSegment:
     revision: int = 0
     shown: tuple[str, int] = ("", 0)
     after_cut: bool = False
+
+    def receive(self, stream: OpenStream, hypothesis: Hypothesis, new: bool, border: int) -> None:
+        """What a hypothesis of `stream` adds to the transcript; `new`: its hop was not heard before; `border`: up to
+        which sample hypotheses of the hops before have pieces."""
+        if new and not hypothesis.undecided:
+            self._receive_certain(stream, hypothesis)
+            return
+        spoken = [Piece(piece, stream.start + (frame + 1) * FRAME_SAMPLES, confidence) for piece, frame, confidence
+                  in zip(hypothesis.pieces, hypothesis.frames, hypothesis.confidences, strict=True)]
+        certain = len(spoken) - hypothesis.undecided
+        for piece in spoken[:certain]:
+            # Of a hop that has been heard before counts only what was undecided then.
+            if piece.fired_at > stream.decided and (new or piece.fired_at <= border):
+                self.transcript.append(*piece)
+                stream.given = piece.fired_at
+        if new:
+            self.undecided = [piece for piece in spoken[certain:] if piece.fired_at > stream.decided]
+        else:
+            self.undecided = [piece for piece in self.undecided if piece.fired_at > stream.given]
+
+    def _receive_certain(self, stream: OpenStream, hypothesis: Hypothesis) -> None:
+        # Nearly always, and so without an object for each piece.
+        append = self.transcript.append
+        for piece, frame, confidence in zip(hypothesis.pieces, hypothesis.frames, hypothesis.confidences, strict=True):
+            fired_at = stream.start + (frame + 1) * FRAME_SAMPLES
+            if fired_at > stream.decided:
+                append(piece, fired_at, confidence)
+                stream.given = fired_at
+        self.undecided = []
 
     def decide(self) -> None:
         """What is undecided stays as it stands."""

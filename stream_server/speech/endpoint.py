@@ -13,6 +13,7 @@ All decisions are taken forwards: a segment ends where the gate stands, never be
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream_server.speech.vad import Manner, Score
@@ -140,8 +141,10 @@ class Gate:
         if self.state is _STARTING:
             return self._scored + self._options.min_speech - self._voiced
         position, unvoiced, length = self.position, self._unvoiced, self.position - self._segment_start
-        ends = (position + max(rule.silence - unvoiced, rule.length - length, 0) for rule in self._rules)
-        return min(self._split_at, *ends)
+        until = self._split_at
+        for rule in self._rules:
+            until = min(until, position + max(rule.silence - unvoiced, rule.length - length, 0))
+        return until
 
     @property
     def pausing_since(self) -> int | None:
@@ -162,25 +165,33 @@ class Gate:
 
     def receive(self, score: Score) -> None:
         """The next score. Its samples may partly be behind `position` where a cut fell into them."""
-        start, end, probability = score
-        self._scored = end
-        self._probability = probability
-        if end > self.position:
-            self.position = end
-        if self.state in _WITHIN_SPEECH:
-            if probability >= self._still_voiced_from:
-                # Nearly always, where someone speaks.
-                self.state = _SPEAKING
-                self._unvoiced = 0
-                self._last_speech = self.position
+        self.receive_all((score,))
+
+    def receive_all(self, scores: Iterable[Score]) -> None:
+        """The next scores, in order."""
+        voiced_from, still_voiced_from = self._voiced_from, self._still_voiced_from
+        for start, end, probability in scores:
+            self._scored = end
+            self._probability = probability
+            if end > self.position:
+                self.position = end
+            state = self.state
+            if state is _SPEAKING or state is _STOPPING:
+                if probability >= still_voiced_from:
+                    # Nearly always, where someone speaks.
+                    self.state = _SPEAKING
+                    self._unvoiced = 0
+                    self._last_speech = self.position
+                    if self.position < self._split_at:
+                        continue
+                else:
+                    self._receive_unvoiced(start, end)
+            elif probability >= voiced_from:
+                self._receive_voiced(start, end)
             else:
                 self._receive_unvoiced(start, end)
-        elif probability >= self._voiced_from:
-            self._receive_voiced(start, end)
-        else:
-            self._receive_unvoiced(start, end)
-        if self.state in _WITHIN_SPEECH and (self._unvoiced or self.position >= self._split_at):
-            self._apply_rules()
+            if self.state in _WITHIN_SPEECH and (self._unvoiced or self.position >= self._split_at):
+                self._apply_rules()
 
     def cut(self, at: int, reason: str) -> None:
         """Ends what is open at sample `at`, by the client's wish; what has only begun to be speech counts as speech."""

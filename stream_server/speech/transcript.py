@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from stream_server.units import samples_to_ms
@@ -21,6 +21,9 @@ LONGEST_TOKEN = 6_400
 """A token lasts at most 400 ms: it fires at its end, but a pause may lie between it and the token before."""
 
 Script = Literal["han", "latin", "other"]
+
+WORDS_KNOWN = 1 << 14
+"""Words whose script is remembered: as many as a vocabulary has pieces."""
 
 _ideograph = re.compile(f"[{IDEOGRAPHS}]")
 _han = re.compile(rf"[{IDEOGRAPHS}\d@]*")
@@ -46,8 +49,7 @@ class Token(NamedTuple):
     confidence: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     text: str
     script: Script
     start: int
@@ -81,10 +83,16 @@ class Transcript:
         if piece in SPECIAL or not piece:
             return
         self._text = None
-        if self._pending and _ideograph.match(piece):
-            self.finish()
+        unfinished = piece.endswith(UNFINISHED)
+        if self._pending:
+            if _ideograph.match(piece):
+                self.finish()
+        elif not unfinished:
+            # Nearly always a word by itself.
+            self._add(self._word(piece, fired_at, fired_at, confidence, begun_at, is_letter=_is_letter(piece)))
+            return
         self._pending.append(Piece(piece, fired_at, confidence, begun_at))
-        if not piece.endswith(UNFINISHED):
+        if not unfinished:
             self._complete(cut_short=False)
 
     def finish(self) -> None:
@@ -153,22 +161,28 @@ class Transcript:
     def _complete(self, cut_short: bool) -> None:
         word = self._pending_word(cut_short)
         self._pending = []
+        self._add(word)
+
+    def _add(self, word: _Word) -> None:
         if word.is_letter:
             self._letters.append(word)
             return
-        settled = [*_abbreviated(self._letters), word]
+        settled = [*_abbreviated(self._letters), word] if self._letters else [word]
         self._settled += _join(self._last, settled)
         self._words += settled
         self._letters = []
 
     def _pending_word(self, cut_short: bool) -> _Word:
         text = "".join(piece.text.removesuffix(UNFINISHED) for piece in self._pending)
+        first, last = self._pending[0], self._pending[-1]
+        confidence = min(piece.confidence for piece in self._pending)
+        is_letter = not cut_short and len(self._pending) == 1 and _is_letter(text)
+        return self._word(text, first.fired_at, last.fired_at, confidence, first.begun_at, is_letter)
+
+    def _word(self, text: str, first: int, last: int, confidence: int, begun: int | None, is_letter: bool) -> _Word:
+        """The word whose pieces fired from `first` to `last`."""
         last_word = self._letters[-1] if self._letters else self._last
         before = last_word.end if last_word is not None else self._start
-        first, last = self._pending[0].fired_at, self._pending[-1].fired_at
-        confidence = min(piece.confidence for piece in self._pending)
-        is_letter = not cut_short and len(self._pending) == 1 and len(text) == 1 and text.isascii() and text.isalpha()
-        begun = self._pending[0].begun_at
         begins = first - LONGEST_TOKEN if begun is None else begun
         return _Word(text, _script(text), max(before, begins), last, confidence, is_letter)
 
@@ -191,13 +205,15 @@ class _Told:
         if start != self._start or self.until > end:
             self.__init__(start)
         for word in words[len(self.tokens):]:
-            (token,) = _timed([word], self.until, max(word.start, word.end, self.until))
-            if token.end > end:
+            begins = max(word.start, self.until)
+            ends = max(word.end, begins)
+            if ends > end:
                 return
+            token = Token(word.text, begins, ends, word.confidence)
             self.tokens.append(token)
             self.spans.append(_span(token))
             self.confidences.append(token.confidence / 100)
-            self.until = token.end
+            self.until = ends
 
 
 def _timed(words: Sequence[_Word], earliest: int, end: int) -> Iterator[Token]:
@@ -231,6 +247,11 @@ def _join(before: _Word | None, words: Sequence[_Word]) -> str:
     return "".join(parts)
 
 
+def _is_letter(text: str) -> bool:
+    return len(text) == 1 and text.isascii() and text.isalpha()
+
+
+@lru_cache(WORDS_KNOWN)
 def _script(text: str) -> Script:
     if _han.fullmatch(text):
         return "han"

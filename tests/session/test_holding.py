@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
+from stream_server.doors.hold import Hold, PlainHold
 from stream_server.errors import ClientError
+from stream_server.session.held import Held
 from stream_server.session.messages import Hotwords, Resume
 from stream_server.speech.hotwords import HotwordList
 from tests.session.test_invariants import WINDOWS, Say, events, play
 from tests.support.audio import silence, voice
 from tests.support.conversation import Conversation
 from tests.support.scripted_engine import ScriptedEngine
+
+HOLDS = sorted({Held, PlainHold, Hold}, key=lambda kind: kind.__module__ + kind.__name__)
+"""The compiled one among them, where it was built."""
 
 
 class Watched(Conversation):
@@ -25,15 +30,15 @@ class Watched(Conversation):
         self.said_by: list[int] = []
         super().__init__(ScriptedEngine(fail_on=fail_on) if fail_on else None, **named)
         if at_once:
-            self.session.hold = lambda data: False
+            self.session._holdable = lambda: 0
 
     def pump(self) -> None:
         super().pump()
         self.said_by.append(len(self.messages))
 
 
-def both(play_it, **named) -> tuple[Watched, Watched]:
-    held, at_once = Watched(at_once=False, **named), Watched(at_once=True, **named)
+def both(play_it, new_held=Held, **named) -> tuple[Watched, Watched]:
+    held, at_once = Watched(at_once=False, new_held=new_held, **named), Watched(at_once=True, **named)
     play_it(held)
     play_it(at_once)
     return held, at_once
@@ -48,9 +53,10 @@ def check_same(held: Watched, at_once: Watched) -> None:
 @settings(max_examples=80, deadline=None)
 @given(script=st.lists(events, max_size=14), window=st.sampled_from(WINDOWS), vad=st.sampled_from(["webrtc", "none"]),
        end_silence=st.sampled_from([100, 400, 800]), min_speech=st.sampled_from([20, 100, 500]),
-       max_segment=st.sampled_from([2_000, 3_700]), failing=st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
-def test_the_same_is_said_at_the_same_time(script, window, vad, end_silence, min_speech, max_segment, failing):
-    check_same(*both(lambda talk: play(script, talk), windows=(window,), vad=vad, end_silence_ms=end_silence,
+       max_segment=st.sampled_from([2_000, 3_700]), failing=st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))),
+       kind=st.sampled_from(HOLDS))
+def test_the_same_is_said_at_the_same_time(script, window, vad, end_silence, min_speech, max_segment, failing, kind):
+    check_same(*both(lambda talk: play(script, talk), kind, windows=(window,), vad=vad, end_silence_ms=end_silence,
                      min_speech_ms=min_speech, max_segment_ms=max_segment,
                      fail_on=lambda generation, sequence: (generation, sequence) in failing))
 
@@ -65,29 +71,29 @@ def test_in_every_encoding(script, encoding):
 def test_most_messages_of_speech_are_held():
     talk = Conversation(vad="none", windows=(Window(10, 5),))
     talk.audio(voice(1.2))
-    held = [talk.session.hold(voice(0.06).tobytes()) or talk.audio(voice(0.06)) for _ in range(100)].count(True)
+    held = [talk.session.held.take(voice(0.06).tobytes()) or talk.audio(voice(0.06)) for _ in range(100)].count(True)
     assert 85 <= held <= 90
 
 
 @pytest.mark.parametrize("message", [b"", bytes(640)])
 def test_nothing_is_held_before_the_first_audio_and_after_the_stop(message):
     talk = Conversation()
-    assert not talk.session.hold(message)
+    assert not talk.session.held.take(message)
     talk.audio(silence(0.1)).stop()
-    assert not talk.session.hold(message)
+    assert not talk.session.held.take(message)
 
 
 def test_however_small_messages_are_few_are_held():
     talk = Conversation(vad="none").audio(voice(0.2))
-    assert sum(talk.session.hold(b"x") for _ in range(100_000)) <= 2 * 9_600
-    assert not talk.session.hold(b"")
+    assert sum(talk.session.held.take(b"x") for _ in range(100_000)) <= 2 * 9_600
+    assert not talk.session.held.take(b"")
 
 
 def test_new_lists_do_not_let_it_be_held_for_longer():
     talk = Conversation(vad="none").audio(voice(0.2))
     heard = talk.session.intake.ring.end
     for number in range(400):
-        if not talk.session.hold(voice(0.06).tobytes()):
+        if not talk.session.held.take(voice(0.06).tobytes()):
             talk.audio(voice(0.06))
         if number % 8 == 7:
             talk.session.receive_hotwords(Hotwords(hotwords=HotwordList.of([(f"词{number}", 20)])))
@@ -106,17 +112,17 @@ def test_a_flush_before_a_seam_is_reached_hears_nothing_twice():
 
 def test_a_client_that_comes_back_need_not_send_again_what_is_held():
     talk = Conversation(vad="none").audio(voice(0.2))
-    assert talk.session.hold(voice(0.06).tobytes())
+    assert talk.session.held.take(voice(0.06).tobytes())
     talk.session.receive_resume(Resume(token="", encoding="mulaw"))
     assert talk.session.intake.position == talk.session.intake.ring.end == 0.26 * 16_000
-    assert not talk.session.hold(bytes(100))
+    assert not talk.session.held.take(bytes(100))
     talk.audio(bytes(800)).stop()
     assert talk.session.statistics.received == 0.31 * 16_000
 
 
 def test_what_is_held_counts_when_the_client_goes():
     talk = Conversation(vad="none").audio(voice(0.2))
-    assert talk.session.hold(voice(0.06).tobytes())
+    assert talk.session.held.take(voice(0.06).tobytes())
     talk.session.receive_disconnect()
     assert talk.session.statistics.received == 0.26 * 16_000
 

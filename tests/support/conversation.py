@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.config import SessionDefaults, SessionLimits
+from stream_server.session.held import Held
 from stream_server.session.messages import (
     Ended,
     Final,
@@ -34,11 +37,12 @@ class Conversation:
     def __init__(self, engine: ScriptedEngine | None = None, *, limits: SessionLimits | None = None,
                  windows: tuple[Window, ...] = DEFAULT_WINDOWS, detectors: Detectors = Detectors(),  # noqa: B008
                  server_hotwords: HotwordList = EMPTY, second_model: bool = False,
-                 scribe: Scribe | None = None, **start: object) -> None:
+                 scribe: Scribe | None = None, new_held: Callable[[], Held] = Held, **start: object) -> None:
         self.engine = engine or ScriptedEngine()
         self.session = Session("s", model="scripted", windows=windows, defaults=SessionDefaults(),
                                limits=limits or SessionLimits(), detectors=detectors, hotwords=server_hotwords,
-                               second_model=second_model, punctuation=scribe is not None, itn=scribe is not None)
+                               second_model=second_model, punctuation=scribe is not None, itn=scribe is not None,
+                               new_held=new_held)
         self.scribe = scribe
         self.messages: list[ServerMessage] = []
         self.engine_waits = False
