@@ -270,7 +270,7 @@ class _Door:
 
         sockets_speak = {"/": ("funasr", FunasrDialect), "/v1/stream": ("native", NativeDialect)}
         self._health = Health()
-        metrics = DoorMetrics()
+        metrics = DoorMetrics(asyncio.get_running_loop().call_later)
         limits = self._settings.limits
         doors = tuple(f"door-{number}" for number in range(self._settings.doors))
         self._rooms = self._open_rooms(doors) if self._settings.rooms.offered == "on" else None

@@ -7,7 +7,7 @@ The variable must be set before this module is imported: the supervisor sets it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -20,6 +20,7 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+GATHERED_S = 1.0
 
 CONNECTIONS = Gauge("stream_connections_open", "Connections open now", ["dialect"], multiprocess_mode="livesum")
 SESSIONS = Gauge("stream_sessions_open", "Sessions open now", multiprocess_mode="livesum")
@@ -49,7 +50,30 @@ ENGINE_GAUGES = ("sessions", "capacity", "slots", "slots_in_use", "chunks_waitin
 
 
 class DoorMetrics:
-    """What doors/observer.py asks for, counted."""
+    """What doors/observer.py asks for, counted. What comes with each text is gathered, since a number that is shared
+    between processes costs more than a sum: it is seen within GATHERED_S, and when the session ends."""
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        """`later`: an event loop's `call_later`."""
+        self._later = later
+        self._due = False
+        self._partials = 0
+        self._answers: list[float] = []
+
+    def flush(self) -> None:
+        """Counts what was gathered."""
+        self._due = False
+        if self._partials:
+            PARTIALS.inc(self._partials)
+            self._partials = 0
+        for seconds in self._answers:
+            ANSWER.observe(seconds)
+        self._answers.clear()
+
+    def _flush_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._later(GATHERED_S, self.flush)
 
     def connected(self, dialect: str) -> None:
         CONNECTIONS.labels(dialect).inc()
@@ -62,6 +86,7 @@ class DoorMetrics:
         SESSIONS.inc()
 
     def session_closed(self, sums: Ended) -> None:
+        self.flush()
         SESSIONS.dec()
         AUDIO.labels("received").inc(sums.received_ms / 1000)
         AUDIO.labels("recognised").inc(sums.recognised_ms / 1000)
@@ -85,7 +110,8 @@ class DoorMetrics:
 
     def sent(self, message: ServerMessage) -> None:
         if isinstance(message, Partial):
-            PARTIALS.inc()
+            self._partials += 1
+            self._flush_soon()
         elif isinstance(message, Final):
             FINALS.inc()
         elif isinstance(message, Speech):
@@ -95,7 +121,8 @@ class DoorMetrics:
         FIRST_PARTIAL.observe(seconds)
 
     def answered(self, seconds: float) -> None:
-        ANSWER.observe(seconds)
+        self._answers.append(seconds)
+        self._flush_soon()
 
     def failed(self, code: str) -> None:
         ERRORS.labels(code).inc()

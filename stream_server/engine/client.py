@@ -304,7 +304,7 @@ class _Link:
         self._silent_pings = 0
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
-        self._outgoing: list[list[bytes]] = []
+        self._outgoing: list[list[bytes | memoryview]] = []
         self._socket = context.socket(zmq.DEALER, socket_class=zmq.Socket)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
@@ -319,7 +319,7 @@ class _Link:
         # The socket's own `closed` asks the library.
         self._closed = False
 
-    def send(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes | memoryview]) -> None:
         """Puts a message on its way; where there is no connection it is dropped."""
         if not self._connected:
             return

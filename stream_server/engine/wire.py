@@ -176,11 +176,11 @@ def pack(message: DoorMessage | EngineMessage) -> bytes:
     return _encoder.encode(message)
 
 
-def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes]:
-    """The two frames of a chunk."""
+def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes | memoryview]:
+    """The two frames of a chunk, the second its samples where they lie."""
     step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane, chunk.hotwords,
                 chunk.keep_from, chunk.closed)
-    return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").tobytes()]
+    return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").data]
 
 
 def pack_guess(session: str, guess: Guess) -> list[bytes]:

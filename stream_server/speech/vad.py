@@ -118,12 +118,13 @@ class WebrtcVad(Prompt):
 
     def receive(self, samples: np.ndarray) -> None:
         data = self._rest + samples.tobytes() if self._rest else samples.tobytes()
-        begin, start, process, vad, add = 0, self._position, self._process, self._vad, self._scores.append
-        for end in range(FRAME_BYTES, len(data) + 1, FRAME_BYTES):
-            voiced = 1.0 if process(vad, SAMPLE_RATE, data[begin:end], FRAME) else 0.0
-            add(_score((start, start + FRAME, voiced)))
-            begin, start = end, start + FRAME
-        self._position, self._rest = start, data[begin:]
+        process, vad, start, whole = self._process, self._vad, self._position, len(data) // FRAME_BYTES * FRAME_BYTES
+        voiced = [process(vad, SAMPLE_RATE, data[begin:begin + FRAME_BYTES], FRAME)
+                  for begin in range(0, whole, FRAME_BYTES)]
+        end = start + whole // 2
+        starts, ends = range(start, end, FRAME), range(start + FRAME, end + FRAME, FRAME)
+        self._scores += map(_score, zip(starts, ends, map(float, voiced), strict=True))
+        self._position, self._rest = end, data[whole:]
 
     def receive_end(self) -> None:
         if self._rest:
