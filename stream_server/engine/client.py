@@ -58,7 +58,7 @@ MESSAGES_PER_TURN = 256
 # pyzmq's flags are members of enumerations, and to join or compare those takes longer than to send a message.
 _AT_ONCE = int(zmq.NOBLOCK)
 _AT_ONCE_MORE_FOLLOWS = int(zmq.NOBLOCK | zmq.SNDMORE)
-_EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+_READABLE = int(zmq.POLLIN)
 
 _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _DISCONNECTED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
@@ -347,7 +347,7 @@ class _Link:
         try:
             for _ in range(MESSAGES_PER_TURN):
                 # To be told that there is nothing by an exception would cost more than a message.
-                if self._closed or not self._socket.getsockopt(_EVENTS) & _READABLE:
+                if self._closed or not zmq.zmq_poll([(self._socket, _READABLE)], 0):
                     return
                 # An engine's messages are one frame each: to ask whether more follow costs as much as to read it.
                 self._take(self._socket.recv(_AT_ONCE))
