@@ -144,3 +144,15 @@ def test_a_client_that_heeds_nothing_is_refused_at_the_same_message(length):
     check_same(held, at_once)
     assert held.session.wants_audio == at_once.session.wants_audio is False
     assert np.array_equal(*(talk.session.take_chunk().samples for talk in (held, at_once)))
+
+
+@pytest.mark.parametrize("kind", HOLDS)
+def test_a_former_connection_has_no_room_in_what_the_next_one_is_held_in(kind):
+    talk = Conversation(vad="none", new_held=kind).audio(voice(0.2))
+    former = talk.session.held
+    assert former.take(voice(0.06).tobytes())
+    talk.session.receive_resume(Resume(token=""))
+    talk.audio(voice(0.06))
+    assert talk.session.held.take(voice(0.06).tobytes()) and not former.take(b"ab")
+    talk.stop()
+    assert talk.session.statistics.received == 0.38 * 16_000
