@@ -6,9 +6,8 @@ until the net that they share judges many of them together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +18,9 @@ FRAME = 320
 """Samples of a frame of webrtcvad: 20 ms."""
 FRAME_BYTES = 2 * FRAME
 
+_INTERFACE = 1
+"""Of the compiled `scores`: a library from another time is not to be used."""
+
 
 class Score(NamedTuple):
     """How likely it is that someone speaks in the samples [start, end)."""
@@ -28,8 +30,26 @@ class Score(NamedTuple):
     probability: float
 
 
-# By its own name a tuple is made by a function in Python, which takes longer than all else about a score.
-_score = partial(tuple.__new__, Score)
+def plain_scores(kind: type[Score], process: Callable[[object, int, bytes, int], bool], vad: object, data: bytes,
+                 start: int) -> list[Score]:
+    """What webrtcvad's `process` makes of the whole frames of `data`, the first of which begins at the sample `start`.
+    Compiled where it was built: `scores`."""
+    begins = range(0, len(data) - FRAME_BYTES + 1, FRAME_BYTES)
+    voiced = [process(vad, SAMPLE_RATE, data[begin:begin + FRAME_BYTES], FRAME) for begin in begins]
+    # By its own name a tuple is made by a function in Python, which takes longer than all else about a score.
+    return [tuple.__new__(kind, (start + begin // 2, start + begin // 2 + FRAME, float(answer)))
+            for begin, answer in zip(begins, voiced, strict=True)]
+
+
+def _compiled() -> Callable[..., list[Score]] | None:
+    try:
+        from stream_server.speech import _scores
+    except ImportError:
+        return None
+    return _scores.scores if _scores.INTERFACE == _INTERFACE else None
+
+
+scores = _compiled() or plain_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +138,9 @@ class WebrtcVad(Prompt):
 
     def receive(self, samples: np.ndarray) -> None:
         data = self._rest + samples.tobytes() if self._rest else samples.tobytes()
-        process, vad, start, whole = self._process, self._vad, self._position, len(data) // FRAME_BYTES * FRAME_BYTES
-        voiced = [process(vad, SAMPLE_RATE, data[begin:begin + FRAME_BYTES], FRAME)
-                  for begin in range(0, whole, FRAME_BYTES)]
-        end = start + whole // 2
-        starts, ends = range(start, end, FRAME), range(start + FRAME, end + FRAME, FRAME)
-        self._scores += map(_score, zip(starts, ends, map(float, voiced), strict=True))
-        self._position, self._rest = end, data[whole:]
+        whole = len(data) // FRAME_BYTES * FRAME_BYTES
+        self._scores += scores(Score, self._process, self._vad, data, self._position)
+        self._position, self._rest = self._position + whole // 2, data[whole:]
 
     def receive_end(self) -> None:
         if self._rest:

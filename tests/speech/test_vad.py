@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_server.speech import vad as vad_module
 from stream_server.speech.detectors import Detectors
-from stream_server.speech.vad import Always, Score, WebrtcVad
+from stream_server.speech.vad import Always, Score, WebrtcVad, plain_scores
 from tests.support.audio import silence, voice
 
 SOUND = np.concatenate([silence(0.4), voice(0.5), silence(0.3)])[:-77]
@@ -59,6 +60,35 @@ def test_the_library_is_loaded_late_and_without_a_warning():
               "vad.WebrtcVad(); assert '_webrtcvad' in sys.modules")
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("judge", sorted({plain_scores, vad_module.scores}, key=str))
+@pytest.mark.parametrize("samples", [0, 319, 320, 321, 3_200, len(SOUND)])
+def test_scores_are_of_whole_frames_and_compiled_the_same(judge, samples, monkeypatch):
+    monkeypatch.setattr(vad_module, "scores", judge)
+    given_scores = scores(WebrtcVad(), [SOUND[:samples], SOUND[samples:]])
+    monkeypatch.setattr(vad_module, "scores", plain_scores)
+    assert given_scores == scores(WebrtcVad(), [SOUND])
+    assert {type(score) for score in given_scores} == {Score}
+    assert {type(each) for score in given_scores for each in score} == {int, float}
+
+
+@pytest.mark.parametrize("judge", sorted({plain_scores, vad_module.scores}, key=str))
+def test_an_error_of_the_librarys_is_told(judge):
+    kept = []
+
+    def process(vad, rate, frame, length):
+        kept.append((vad, rate, frame, length))
+        if len(kept) == 3:
+            raise ValueError("broken")
+        return len(kept) == 2
+
+    data = bytes(range(256)) * 10
+    with pytest.raises(ValueError, match="broken"):
+        judge(Score, process, "detector", data, 0)
+    assert kept == [("detector", 16_000, data[640 * n:640 * n + 640], 320) for n in range(3)]
+    kept[2:] = [None] * 10
+    assert judge(Score, process, "detector", data[:1281], 7) == [Score(7, 327, 0.0), Score(327, 647, 0.0)]
 
 
 @pytest.mark.parametrize("aggressiveness", range(4))
