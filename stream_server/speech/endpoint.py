@@ -111,6 +111,7 @@ class Gate:
         self._options = options
         self._manner = manner
         self._rules = rules(options, manner.end_delay)
+        self._least_silence = min(rule.silence for rule in self._rules)
         self._voiced_from = manner.voiced
         self._still_voiced_from = manner.still_voiced
         self._probability = 0.0
@@ -185,7 +186,10 @@ class Gate:
                     if self.position < self._split_at:
                         continue
                 else:
-                    self._receive_unvoiced(start, end)
+                    self.state = _STOPPING
+                    self._unvoiced += end - start
+                    if self._unvoiced < self._least_silence and self.position < self._split_at:
+                        continue
             elif probability >= voiced_from:
                 self._receive_voiced(start, end)
             else:
@@ -216,10 +220,9 @@ class Gate:
             self._open()
 
     def _receive_unvoiced(self, start: int, end: int) -> None:
+        """Outside of a segment."""
         self._unvoiced += end - start
-        if self.state is _SPEAKING:
-            self.state = _STOPPING
-        elif self.state is _STARTING and self._unvoiced >= LAPSE:
+        if self.state is _STARTING and self._unvoiced >= LAPSE:
             self.state = _QUIET
 
     def _begin(self, start: int) -> None:
