@@ -37,9 +37,6 @@ STARTS_BEFORE_READY = 3
 LONGEST_HOTWORDS = 1 << 20
 """Bytes of the operator's file; its words have a limit of their own, which tells more."""
 
-DOOR_KEEPS_BYTES = 16 << 20
-"""Memory that a door keeps for what comes next, unless the environment says otherwise."""
-
 KILL_AFTER_S = 5.0
 HUNG_AFTER_S = 10.0
 """How long an engine's process may live on after every door has lost it."""
@@ -102,8 +99,6 @@ class Child:
         if role.kind == "door":
             # numpy's matrices: a door is one loop on one core, and so are its networks.
             environment["OPENBLAS_NUM_THREADS"] = "1"
-            # glibc gives what audio and text took back to the kernel many times a second, and has it cleared anew.
-            environment = {"MALLOC_TRIM_THRESHOLD_": str(DOOR_KEEPS_BYTES), **environment}
         self.process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "stream_server.app", role.name, stdin=asyncio.subprocess.PIPE, env=environment,
             pass_fds=(news_fd, *self._inherited), process_group=0)
