@@ -75,11 +75,11 @@ test_all() {
   local -a talking=(tests/bench tests/benchmarks tests/browser tests/clients) running=()
   aside=$(mktemp -d)
   # One thread each: four processes have two cores to share.
-  begin() { OMP_NUM_THREADS=1 "$python" -m pytest "${@:2}" >"$aside/$1" 2>&1 & running+=($!); }
+  begin() { OMP_NUM_THREADS=1 "$python" -m pytest --durations=8 "${@:2}" >"$aside/$1" 2>&1 & running+=($!); }
   begin parity tests/models/test_parity.py
   begin models tests/models --ignore=tests/models/test_parity.py
   begin talking "${talking[@]}"
-  "$python" -m pytest $(printf -- '--ignore=%s ' tests/models "${talking[@]}") || status=$?
+  "$python" -m pytest --durations=8 $(printf -- '--ignore=%s ' tests/models "${talking[@]}") || status=$?
   for part in "${running[@]}"; do wait "$part" || status=$?; done
   cat "$aside"/*
   rm -rf "$aside"
