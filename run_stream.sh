@@ -48,7 +48,7 @@ make_environment() {
 }
 
 # What the environment was made from: when it changes, the environment is made to fit again.
-recipe() { printf '%s ' "$1" "$top" "$(command -v g++ c++ cc | head -n 1)"; cat "$top/pyproject.toml" "$top/constraints.txt" "$top"/stream_server/models/native/*.{h,cpp} | cksum; }
+recipe() { printf '%s ' "$1" "$top" "$(command -v g++ c++ cc | head -n 1)"; cat "$top/pyproject.toml" "$top/constraints.txt" "$top"/stream_server/*/*.cpp "$top"/stream_server/models/native/*.{h,cpp} | cksum; }
 
 install() {
   local extras=$1 wanted

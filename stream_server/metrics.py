@@ -62,7 +62,6 @@ class DoorMetrics:
 
     def flush(self) -> None:
         """Counts what was gathered."""
-        self._due = False
         if self._partials:
             PARTIALS.inc(self._partials)
             self._partials = 0
@@ -73,7 +72,11 @@ class DoorMetrics:
     def _flush_soon(self) -> None:
         if not self._due:
             self._due = True
-            self._later(GATHERED_S, self.flush)
+            self._later(GATHERED_S, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._due = False
+        self.flush()
 
     def connected(self, dialect: str) -> None:
         CONNECTIONS.labels(dialect).inc()

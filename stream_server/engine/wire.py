@@ -180,7 +180,7 @@ def pack_chunk(session: str, chunk: Chunk, lane: Lane) -> list[bytes | memoryvie
     """The two frames of a chunk, the second its samples where they lie."""
     step = Step(session, chunk.generation, chunk.sequence, chunk.window, chunk.last, lane, chunk.hotwords,
                 chunk.keep_from, chunk.closed)
-    return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").data]
+    return [_encoder.encode(step), np.ascontiguousarray(chunk.samples, dtype="<i2").view(np.uint8).data]
 
 
 def pack_guess(session: str, guess: Guess) -> list[bytes]:

@@ -64,6 +64,17 @@ async def test_a_client_that_falls_silent_gets_its_final_first(hasty: Server, ut
     assert heard.code == 1000
 
 
+async def test_a_client_whose_messages_are_small_and_held_is_not_taken_for_silent(hasty: Server) -> None:
+    async with websockets.connect(hasty.url + NATIVE, ssl=hasty.trust) as client:
+        await client.send(START)
+        for message in [b"\0" * 1920, *[b"\0\0"] * 12]:
+            await asyncio.sleep(PATIENCE_S / 6)
+            await client.send(message)
+        await client.send(STOP)
+        said = [json.loads(text)["type"] async for text in client]
+    assert said == ["ready", "ended"]
+
+
 async def test_a_funasr_client_that_stays_after_its_utterance_is_let_go(hasty: Server, utterance: np.ndarray) -> None:
     heard = await converse(hasty.url + FUNASR, [*pieces(utterance), json.dumps({"is_speaking": False})],
                            context=hasty.trust)
