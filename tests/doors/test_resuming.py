@@ -149,12 +149,18 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def broken(server: Server, meeting: np.ndarray, **start: object) -> Caller:
-    """A caller whose connection is lost amid a sentence."""
+async def speaking(server: Server, meeting: np.ndarray, **start: object) -> Caller:
+    """A caller amid a sentence."""
     caller = Caller(server.url, meeting)
     await caller.begin(end_silence_ms=200, **start)
     await caller.send(0, 0.5)
     await caller.read(lambda message: message["type"] == "partial")
+    return caller
+
+
+async def broken(server: Server, meeting: np.ndarray, **start: object) -> Caller:
+    """A caller whose connection is lost amid a sentence."""
+    caller = await speaking(server, meeting, **start)
     await caller.cut()
     return caller
 
@@ -296,7 +302,10 @@ async def test_a_session_waits_for_its_time_and_no_longer(hasty: Server, meeting
 
 async def test_where_too_many_wait_the_one_that_has_waited_longest_is_ended(
         hasty: Server, meeting: np.ndarray) -> None:
-    callers = [await broken(hasty, meeting) for _ in range(3)]
+    callers = [await speaking(hasty, meeting) for _ in range(3)]
+    # At once: none is to have waited for its time before there are too many.
+    for caller in callers:
+        await caller.cut()
     await until(lambda: hasty.metrics().get('stream_sessions_expired_total{why="crowded"}') == 1)
     assert (await callers[0].resume())["type"] == "error"
 
