@@ -81,7 +81,7 @@ class Finals:
 
     def wants(self, turn: Turn) -> bool:
         """Whether the worker of a turn is to leave it: segments that have ended go before guesses."""
-        return bool(self._waiting) and turn.work.guess
+        return turn.work.guess and (bool(self._waiting) or any(each.free and not each.guess for each in self._passes))
 
     @property
     def waiting(self) -> int:

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import Window
 from stream_server.engine import finals as finals_module
 from stream_server.engine.engine import Engine
-from stream_server.engine.finals import SecondOptions
+from stream_server.engine.finals import Finals, SecondOptions
 from stream_server.engine.job import Job
 from stream_server.engine.passes import Pass, Turn, TurnOutcome
 from stream_server.engine.runner import Segment
+from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Admit, Expect, HeardAgain, Recognised, Release, Step
 from stream_server.engine.workers import Workers
@@ -232,3 +233,20 @@ def test_a_segment_that_has_ended_takes_a_worker_from_a_shared_guess(monkeypatch
     finally:
         gate.release(99)
         floor.workers.close()
+
+
+def test_a_guess_that_was_right_takes_the_workers_of_other_guesses() -> None:
+    second = ScriptedSecond(pieces=5, parts=lambda piece: [lambda: None] * 3)
+    finals = Finals(second, Statistics(), lambda key, said: None, patience_s=PATIENCE_S, most_waiting=9,
+                    most_samples=1 << 20, most_running=2)
+    turns = {}
+    for name in "ab":
+        stream = Stream((DOOR, name), 0, WINDOW)
+        finals.keep(stream, sound(ord(name)), 0)
+        finals.guess(stream, Span(0, HOP), sound()[:0], 0.0)
+        turns[name] = finals.begin(0.0)
+        turns[name].run()
+    assert [turn.work.places for turn in turns.values()] == [3, 3]
+    assert not any(finals.wants(turn) for turn in turns.values())
+    finals.add(stream, 1, Span(0, HOP), 0.0)
+    assert finals.wants(turns["a"]) and not finals.wants(turns["b"])
