@@ -60,8 +60,13 @@ def as_srt(lines: Iterable[Line]) -> str:
 def as_vtt(lines: Iterable[Line]) -> str:
     """WebVTT; names are voices."""
     return "WEBVTT\n\n" + "".join(
-        f"{_stamp(cue.begin_ms, '.')} --> {_stamp(cue.end_ms, '.')}\n<v {_escape(cue.name)}>{_escape(cue.text)}</v>\n\n"
+        f"{_stamp(cue.begin_ms, '.')} --> {_stamp(cue.end_ms, '.')}\n{_voice(cue.name)}{_escape(cue.text)}</v>\n\n"
         for cue in cues(lines))
+
+
+def _voice(name: str) -> str:
+    # No arrow may stand in a cue's text, nor come of hyphens at a name's end; a space there is not the name's.
+    return f"<v {_escape(name)}{' ' if name.endswith('-') else ''}>"
 
 
 def _ordered(lines: Iterable[Line]) -> list[Line]:
