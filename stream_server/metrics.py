@@ -51,7 +51,8 @@ ENGINE_GAUGES = ("sessions", "capacity", "slots", "slots_in_use", "chunks_waitin
 
 class DoorMetrics:
     """What doors/observer.py asks for, counted. What comes with each text is gathered, since a number that is shared
-    between processes costs more than a sum: it is seen within GATHERED_S, and when the session ends."""
+    between processes costs more than a sum: it is seen within GATHERED_S, and when the session ends; a door that is
+    killed loses as much."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
         """`later`: an event loop's `call_later`."""

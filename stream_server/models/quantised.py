@@ -27,8 +27,7 @@ COLUMNS = 16
 """Outputs in a panel: see `native/products.h`."""
 
 ROWS_AT_ONCE = 36
-"""Frames of a segment in a part of a layer's work, a multiple of the kernels' six: about a millisecond, which is the
-longest that one worker waits for another."""
+"""Frames of a segment in a part of a layer's work, a multiple of the kernels' six: a millisecond or two."""
 
 _LEAST = 1e-30
 """In place of zero where a scale is divided by; its inverse is still a number in fp32."""

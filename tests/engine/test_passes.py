@@ -82,6 +82,22 @@ def test_however_many_share_it_every_part_runs_once_and_after_those_of_the_piece
     assert heard[0].pieces == [expected(sound())] and not any(outcome.failed for outcome in outcomes)
 
 
+class Gate:
+    """Parts that wait to be let go on."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.at_it, self._open = threading.Semaphore(0), threading.Semaphore(0)
+
+    def part(self) -> None:
+        self.at_it.release()
+        assert self._open.acquire(timeout=WITHIN_S)
+        self.passed += 1
+
+    def open(self, parts: int) -> None:
+        self._open.release(parts)
+
+
 class Floor:
     """An engine with two workers, and what they said."""
 
@@ -107,6 +123,11 @@ class Floor:
             if not moved:
                 self.workers.wait(pause_s)
 
+    def until_both_are_at(self, gate: Gate) -> None:
+        """Both workers are in parts of `gate`."""
+        self.until(lambda: not self.workers.ready and gate.at_it.acquire(timeout=0.01))
+        assert gate.at_it.acquire(timeout=WITHIN_S)
+
     def heard(self) -> list[SecondPass]:
         return [message.second_pass for message in self.said if isinstance(message, HeardAgain)]
 
@@ -128,27 +149,21 @@ def test_a_worker_that_is_free_takes_a_share() -> None:
 
 def test_a_chunk_takes_a_worker_from_a_shared_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finals_module, "TURN_S", 1e9)
-    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
-
-    def part() -> None:
-        at_it.release()
-        assert gate.acquire(timeout=WITHIN_S)
-
-    floor = Floor(ScriptedSecond(pieces=2, parts=lambda piece: [part] * 5), "ab")
+    gate = Gate()
+    floor = Floor(ScriptedSecond(pieces=2, parts=lambda piece: [gate.part] * 5), "ab")
     try:
         floor.speak("a")
-        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
-        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the pass"
+        floor.until_both_are_at(gate)
         floor.speak("b", closed=False)
         floor.workers.turn(0.0)
-        gate.release()
+        gate.open(1)
         floor.until(lambda: any(isinstance(each, Recognised) and each.session == "b" for each in floor.said))
         assert not floor.heard()
-        gate.release(9)
+        gate.open(9)
         floor.until(lambda: len(floor.heard()) == 1)
         assert floor.heard()[0].error is None
     finally:
-        gate.release(9)
+        gate.open(9)
         floor.workers.close()
 
 
@@ -178,60 +193,46 @@ def test_a_part_that_fails_is_the_passs_failure_and_nobody_elses() -> None:
 @pytest.mark.parametrize("gone", [False, True], ids=["too late", "released"])
 def test_a_shared_pass_that_nobody_waits_for_is_left_by_all(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
     monkeypatch.setattr(finals_module, "TURN_S", 0.0)
-    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
-    ran: list[int] = []
-
-    def part() -> None:
-        at_it.release()
-        assert gate.acquire(timeout=WITHIN_S)
-        ran.append(1)
-
-    floor = Floor(ScriptedSecond(pieces=3, parts=lambda piece: [part] * 40))
+    gate = Gate()
+    floor = Floor(ScriptedSecond(pieces=3, parts=lambda piece: [gate.part] * 40))
     try:
         floor.speak("a")
-        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
-        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the pass"
+        floor.until_both_are_at(gate)
         if gone:
             floor.engine.receive(DOOR, Release("a"), 0.0)
-        gate.release()
+        gate.open(1)
         if not gone:
             floor.until(lambda: len(floor.heard()) == 1, now=PATIENCE_S + 1)
             assert "too late" in floor.heard()[0].error
-        gate.release(99)
+        gate.open(99)
         floor.until(lambda: not floor.engine._finals._turns, now=PATIENCE_S + 1)
         floor.until(lambda: not floor.engine.busy, now=PATIENCE_S + 1)
-        assert floor.engine._finals._passes == [] and len(ran) <= 4 and len(floor.heard()) == (not gone)
+        assert floor.engine._finals._passes == [] and gate.passed <= 4 and len(floor.heard()) == (not gone)
     finally:
-        gate.release(99)
+        gate.open(99)
         floor.workers.close()
 
 
 def test_a_segment_that_has_ended_takes_a_worker_from_a_shared_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finals_module, "TURN_S", 1e9)
-    gate, at_it = threading.Semaphore(0), threading.Semaphore(0)
-
-    def part() -> None:
-        at_it.release()
-        assert gate.acquire(timeout=WITHIN_S)
-
-    second = ScriptedSecond(pieces=2, parts=lambda piece: [part] * 5 if len(second.batches) == 1 else None)
+    gate = Gate()
+    second = ScriptedSecond(pieces=2, parts=lambda piece: [gate.part] * 5 if len(second.batches) == 1 else None)
     floor = Floor(second, "ab")
     try:
         floor.engine.receive(DOOR, Step("a", 0, 0, WINDOW, False, keep_from=0), 0.0, sound(ord("a")).tobytes())
         floor.until(lambda: any(isinstance(each, Recognised) for each in floor.said))
         floor.engine.receive(DOOR, Expect("a", 0, Span(0, HOP)), 0.0)
-        floor.until(lambda: not floor.workers.ready and at_it.acquire(timeout=0.01))
-        assert at_it.acquire(timeout=WITHIN_S), "both workers are at the guess"
+        floor.until_both_are_at(gate)
         finals = floor.engine._finals
         stream = Stream((DOOR, "b"), 0, WINDOW)
         finals.keep(stream, sound(ord("b")), 0)
         finals.add(stream, 0, Span(0, HOP), 0.0)
         floor.workers.turn(0.0)
-        gate.release()
+        gate.open(1)
         floor.until(lambda: len(floor.heard()) == 1)
         assert floor.heard()[0].pieces == [expected(sound(ord("b")))]
     finally:
-        gate.release(99)
+        gate.open(99)
         floor.workers.close()
 
 
