@@ -17,7 +17,7 @@ INT8_INPUTS = 2048
 LONG_ENOUGH_S = 0.05
 """A product that takes this long is large: what it costs to start it no longer shows."""
 
-COPIED_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
+COPIED_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
 """Far more than any cache holds."""
 
 

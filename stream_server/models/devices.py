@@ -38,6 +38,19 @@ def choose_dtype(wish: str, device: str) -> torch.dtype:
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 
+def settle_cuda() -> None:
+    """Of what PyTorch leaves open on CUDA, what this code needs: for the whole process, before anything is computed.
+
+    cuDNN's convolutions and LSTMs would round what is fp32 to TF32's ten bits, and long sums in 16 bits would be put
+    together in 16 bits. Its attention, which PyTorch prefers on the newest devices, makes a plan for every new shape:
+    of segments each is new.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def _cpu_has_bf16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("sve_bf16"))

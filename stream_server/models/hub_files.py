@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stream_server.audio import cmvn
 from stream_server.errors import ModelError
+from stream_server.models.devices import settle_cuda
 
 FILES = ("config.yaml", "model.pt", "am.mvn", "tokens.json")
 TEXT_FILES = ("config.yaml", "model.pt", "tokens.json")
@@ -62,6 +63,8 @@ def fill(
     ALWAYS_FP32 in that; it is then for inference only. See `check_tensors`."""
     wanted = dict(network.named_parameters())
     check_tensors(wanted, found, unused, source)
+    if device.startswith("cuda"):
+        settle_cuda()
     kept = torch.float32 if dtype == torch.int8 else dtype
     # One tensor at a time: what is converted replaces what was mapped, and no second copy of the whole ever exists.
     converted = {name: found[name].to(device, torch.float32 if ALWAYS_FP32.match(name) else kept) for name in wanted}

@@ -74,7 +74,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Tokens of rows: `ids` [B, N], and the `confidences` [B, N] of those, their probabilities."""
+    """Tokens of rows: `ids` [B, N], and the `confidences` [B, N] of those, their probabilities; on the CPU."""
 
     ids: Tensor
     confidences: Tensor
@@ -167,7 +167,9 @@ class OfflineParaformer(nn.Module):
             if not word or not all(0 <= id_ < self.architecture.base.vocabulary for id_ in word):
                 raise ValueError(f"hotword {list(word)}; needed ids from 0 to {self.architecture.base.vocabulary - 1}")
         device = self._filter.device
-        read = [self.decoder.embed(torch.tensor(word, device=device)).float() for word in (*words, NO_WORD)]
+        words = (*words, NO_WORD)
+        ids = torch.tensor([id_ for word in words for id_ in word], device=device)
+        read = self.decoder.embed(ids).float().split([len(word) for word in words])
         states, lengths = pad_packed_sequence(
             self.bias_encoder(pack_sequence(read, enforce_sorted=False))[0], batch_first=True
         )
@@ -213,7 +215,8 @@ class OfflineParaformer(nn.Module):
             found = yield from self._find(embeddings[rows], hidden[rows], spoken[rows], hotwords)
             is_hotword = found.argmax(-1) != self.architecture.bias.no_bias
             scores[rows] = torch.where(is_hotword[..., None], found.to(scores.dtype), scores[rows])
-        said = Said(*_best(scores))
+        # To the host at once: what a search finds is written into it number by number.
+        said = Said(*(each.cpu() for each in _best(scores)))
         listed = {row: graph for row, graph in enumerate(graphs) if graph is not None}
         if listed:
             yield

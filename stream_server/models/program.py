@@ -56,19 +56,22 @@ class Program:
         self.numbers[:, after:] = np.array([self._caches.slots, 0, 0, 1, 0])[:, None]
 
     @torch.inference_mode()
-    def capture(self, pool: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Make the graph, over rows of nobody; CUDA only. Graphs that share a memory `pool` must not run at once."""
+    def capture(self, stream: torch.cuda.Stream, pool: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Make the graph, over rows of nobody; CUDA only. Graphs that share a memory `pool` must not run at once, and
+        are to be captured on one `stream`: they share what cuBLAS keeps for it, too."""
         self.clear(0)
-        aside = torch.cuda.Stream(self._device)
-        aside.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(aside):
-            self._send()
-            self._compute()
-        torch.cuda.current_stream(self._device).wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            self._compute()
-        self._result = torch.zeros_like(self._packed, device="cpu").pin_memory()
+        # PyTorch waits for the current device, which else need not be that of the stream.
+        with torch.cuda.device(self._device):
+            here = torch.cuda.current_stream()
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                self._send()
+                self._compute()
+            here.wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                self._compute()
+        self._result = torch.zeros(self._packed.shape, dtype=self._packed.dtype, pin_memory=True)
         self._graph = graph
         return graph.pool()
 

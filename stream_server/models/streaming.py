@@ -137,12 +137,14 @@ class ParaformerRunner:
 
     def _make_programs(self) -> None:
         # The largest first: the smaller then fit into its memory.
-        pool = None
+        pool = stream = None
+        if self._device.type == "cuda":
+            stream = torch.cuda.Stream(self._device)
         for size in reversed(batch_sizes(self.max_batch)):
             for window in self.windows:
                 program = self._program(window, size)
-                if self._device.type == "cuda":
-                    pool = program.capture(pool)
+                if stream is not None:
+                    pool = program.capture(stream, pool)
 
     def _fill(self, window: Window, rows: Sequence[Row], samples: np.ndarray, numbers: np.ndarray) -> None:
         """Write the rows' samples and numbers, as `paraformer.Batch` has them, into the first places of both."""
