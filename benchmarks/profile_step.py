@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from stream_server.bench.report import json_line, table
@@ -28,9 +29,10 @@ from stream_server.models.native.library import kernels
 
 GROUPS = {
     "compiled layers": ("stream_",),
-    "matrix products": ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "gemm", "cutlass", "cublas", "wgmma"),
     "attention": ("attention", "flash", "fmha", "softmax"),
-    "memory blocks": ("conv",),
+    "memory blocks": ("conv", "nchw", "nhwc"),
+    "matrix products": ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "gemm", "gemv", "splitk", "nvjet",
+                        "cutlass", "cublas", "wgmma"),
     "norms": ("layer_norm", "layernorm"),
     "cache rows in and out": ("index", "gather", "scatter"),
     "copies and casts": ("copy", "cat", "clone", "pad", "fill", "zero", "memcpy", "memset"),
@@ -100,6 +102,10 @@ def _profile(subject, speech: Speech, batch: int, steps: int) -> tuple[float, li
     step_ms = 1000 * sum(seconds) / steps
     groups: Counter[str] = Counter()
     for event in profiler.key_averages():
+        # On CUDA operators have the time of their kernels once more, which are events of their own; what a graph
+        # launches has kernels alone.
+        if cuda and (event.device_type != DeviceType.CUDA or event.is_user_annotation):
+            continue
         microseconds = event.self_device_time_total if cuda else event.self_cpu_time_total
         if microseconds and not event.key.startswith("ProfilerStep"):
             groups[_group(event.key)] += microseconds / 1000 / steps

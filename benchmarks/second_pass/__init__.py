@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.second_pass.crowd import Crowd, turned
 from benchmarks.second_pass.waits import Manner, Waits, speak, trimmed
 from stream_server.bench.report import json_line, progress, table
 from stream_server.bench.server import Server, running_server
@@ -58,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 def _waits(utterances: Sequence[np.ndarray], options: argparse.Namespace, say: Callable[[str], None]
            ) -> dict[str, object]:
     settings = ServeSettings(model=options.model, second_model=options.second_model, device=options.device,
-                             dtype=options.dtype, threads=options.threads, windows=("0,10,5",))
+                             dtype=options.dtype, threads=options.threads, doors=options.doors, windows=("0,10,5",))
     with running_server(settings) as server:
         capacity = server.engine.capacity
         sessions = options.sessions or max(1, round(options.load * capacity))
@@ -85,23 +87,24 @@ def _said(name: str, row: dict[str, object]) -> dict[str, object]:
 async def _measure(server: Server, utterances: Sequence[np.ndarray], sessions: int,
                    options: argparse.Namespace) -> list[dict[str, object]]:
     """Rows of the first pass, the second, the session beside that has none, and long segments."""
-    first, second, beside, long = Waits(), Waits(), Waits(), Waits()
-    crowd, manner = max(1, sessions - 1), Manner(options.flush, options.end_silence_ms)
+    count, manner = max(1, sessions - 1), Manner(options.flush, options.end_silence_ms)
+    crowd = Crowd(server.address, utterances, manner, count, options.processes)
 
-    def session(waits: Waits, sounds: Sequence[np.ndarray], wants: bool, seconds: float, number: int) -> Coroutine:
-        return speak(server.address, waits, sounds, manner, wants, seconds, number)
+    async def alone(sounds: Sequence[np.ndarray], wants: bool, seconds: float, number: int) -> Waits:
+        waits = Waits()
+        await speak(server.address, waits, sounds, manner, wants, seconds, number)
+        return waits
 
-    for waits, wants in ((first, False), (second, True)):
-        async with asyncio.TaskGroup() as group:
-            for number in range(crowd):
-                group.create_task(session(waits, _turned(utterances, number), wants, options.seconds, number))
-            group.create_task(session(beside if wants else first, _turned(utterances, crowd), False, options.seconds,
-                                      crowd))
-    async with asyncio.TaskGroup() as group:
-        lasts = max(options.seconds, 2.2 * options.long)
-        for number in range(max(1, crowd - 1)):
-            group.create_task(session(Waits(), _turned(utterances, number), True, lasts, number))
-        group.create_task(session(long, _long(utterances, options.long), True, lasts, 0))
+    async def both(wants: bool) -> tuple[Waits, Waits]:
+        return tuple(await asyncio.gather(crowd.speak(wants, options.seconds), alone(
+            turned(utterances, count), False, options.seconds, count)))
+
+    first, one_more = await both(False)
+    first.add(one_more)
+    second, beside = await both(True)
+    lasts = max(options.seconds, 2.2 * options.long)
+    fewer = replace(crowd, count=max(1, count - 1))
+    _, long = await asyncio.gather(fewer.speak(True, lasts), alone(_long(utterances, options.long), True, lasts, 0))
     return [waits.row(name) for name, waits in (("first pass", first), ("second pass", second),
                                                 ("first pass beside", beside), ("long segments", long))]
 
@@ -124,11 +127,6 @@ def _long_enough(utterances: list[np.ndarray]) -> list[np.ndarray]:
     return [each for each in utterances if len(each) >= least]
 
 
-def _turned(utterances: Sequence[np.ndarray], by: int) -> list[np.ndarray]:
-    by = 3 * by % len(utterances)
-    return [*utterances[by:], *utterances[:by]]
-
-
 def _recordings(path: Path) -> list[np.ndarray]:
     files = sorted(path.glob("*.wav")) if path.is_dir() else [path]
     return [Speech(file).samples for file in files] or [Speech(path).samples]
@@ -142,6 +140,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, default=SAMPLES, help="recordings, WAV at 16 kHz (default: %(default)s)")
     parser.add_argument("--load", type=float, default=0.5, help="part of what the server carries (default: 0.5)")
     parser.add_argument("--sessions", type=int, default=0, help="so many instead")
+    parser.add_argument("--doors", type=int, default=1, help="of the server (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="that speak for the sessions (default: %(default)s)")
     parser.add_argument("--flush", action="store_true", help="behind each last sample, in place of silence")
     parser.add_argument("--end-silence-ms", type=int, default=800, help="that ends a segment (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=40.0, help="of each of the first two phases; 0: no waits")

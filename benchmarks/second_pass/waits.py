@@ -45,6 +45,13 @@ class Waits:
                 **{f"p{percent} ms": 1000 * percentile(self.seconds or [np.nan], percent)
                    for percent in (50, 95, 99, 100)}}
 
+    def add(self, other: Waits) -> None:
+        """Those of other sessions."""
+        self.seconds += other.seconds
+        self.second_passes += other.second_passes
+        self.missed += other.missed
+        self.taken_back += other.taken_back
+
     def note(self, final: Final, seconds: float) -> None:
         self.seconds.append(seconds)
         self.second_passes += final.second_pass

@@ -32,9 +32,11 @@ def add_measurements(parser: argparse.ArgumentParser,
     engine = _add(measurements, "engine")
     add_settings(engine, ENGINE_SETTINGS)
     engine.add_argument("--buckets", type=_count, nargs="+", metavar="N",
-                        help="chunks in a step, each size in turn (default: 1 2 4 8 16, on CUDA 1 4 16 64 256)")
+                        help="chunks in a step, each size in turn (default: 1 2 4 8 16, on CUDA 1 4 16 64 256 512 "
+                             "1024, as far as there are slots)")
     engine.add_argument("--seconds", type=_positive, default=60.0,
                         help="how long steps are measured, and then streams (default: 60)")
+    engine.add_argument("--step-seconds", type=_positive, help="how long steps are measured, where not as long")
     engine.add_argument("--streams", type=_count, help="hold so many streams (default: search for the most)")
     engine.add_argument("--lag-ms", type=_positive, help="p99 from complete chunk to tokens that still counts as "
                                                          "carried (default: 300, on CUDA 100)")

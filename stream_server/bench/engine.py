@@ -31,7 +31,7 @@ FEWEST_HOPS = 4
 FIRST_GUESS = 0.6
 """Of the rate of full batches: streams at random phases fill their batches less well, and need some slack."""
 
-BUCKETS = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16, 64, 256)}
+BUCKETS = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16, 64, 256, 512, 1024)}
 LAG_MS = {"cpu": 300.0, "cuda": 100.0}
 
 
@@ -50,9 +50,10 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
     lag_ms = options.lag_ms or LAG_MS[subject.info.device.partition(":")[0]]
     product, copy = _ceilings(subject, say)
     say(f"the engine's own choice is steps of at most {subject.max_batch} chunks")
-    say(f"steps of {', '.join(map(str, buckets))} chunks for {options.seconds:g} s, window {subject.window}, "
+    step_s = options.step_seconds or options.seconds
+    say(f"steps of {', '.join(map(str, buckets))} chunks for {step_s:g} s, window {subject.window}, "
         f"{speech.seconds:.0f} s of speech")
-    measured = measure(subject, speech, buckets, options.seconds, product, copy)
+    measured = measure(subject, speech, buckets, step_s, product, copy)
     judged = judge(subject, measured, product, copy)
     _print_steps(subject, measured, judged, options.json)
     tried, held = _streams(subject, speech, judged, lag_ms, options, say)
@@ -131,14 +132,16 @@ def _streams(subject: Subject, speech: Speech, judged: Sequence[Bucket], lag_ms:
         say(f"\nstreams at random phases, the most with a p99 within {lag_ms:g} ms from complete chunk to tokens")
         guess = FIRST_GUESS * max(bucket.realtime_streams for bucket in judged)
         streams = most(holds, int(guess), subject.info.slots)
+    fewer = PRECISION
     while True:
         say(f"{max(1, streams)} streams for {seconds:g} s")
         held = hold(subject.runner, speech, max(1, streams), seconds, max_batch=subject.max_batch)
         if options.streams or streams <= 1 or held.within(lag_ms):
             return tried, held
-        # A short trial may have been lucky.
+        # A short trial may have been lucky; where it was very lucky, one step down after the other would take for ever.
         tried.append(held)
-        streams -= max(1, int(PRECISION * streams))
+        streams -= max(1, int(fewer * streams))
+        fewer *= 2
 
 
 def _print_streams(tried: Sequence[Held], held: Held, lag_ms: float, as_json: bool) -> None:

@@ -26,7 +26,7 @@ NARROW = dataclasses.replace(SMALL, size=64, encoder_hidden=96, decoder_hidden=9
 SLOTS = 9
 
 WITHOUT = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: graphs were not captured")
-CUDA = pytest.param("cuda", marks=WITHOUT)
+CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, WITHOUT])
 
 
 def narrow(dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
