@@ -26,7 +26,7 @@ SESSIONS = 400
 GROUPS = {
     "steps": ("doctor", "tests", "engine_fp16", "profile_step"),
     "sockets": ("capacity", "engine_bf16"),
-    "finals": ("second_pass", "hotwords", "parity_dtypes", "engine_fp32"),
+    "finals": ("second_pass", "second_pass_flush", "hotwords", "parity_dtypes", "engine_fp32"),
 }
 """Each within ten minutes."""
 
@@ -51,6 +51,8 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         return [*server, "bench", "engine", *cuda, "--dtype", dtype, "--seconds", str(seconds), "--step-seconds",
                 str(min(15.0, seconds)), "--json", "--plot", str(folder / f"engine_{dtype}.svg")]
 
+    finals = ["-m", "benchmarks", "second_pass", *cuda, "--dtype", "fp16", "--turns", "0", "--long", "20", "--doors",
+              doors, "--sessions", str(SESSIONS), "--processes", doors, "--json"]
     batches = ["--batches", "1", "16", "256"]
     every = {
         "doctor": [*server, "doctor", "--port", "0", *cuda],
@@ -61,8 +63,8 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         "capacity": [*server, "bench", "capacity", *cuda, "--doors", doors, "--json",
                      "--plot", str(folder / "capacity.svg")],
         "engine_bf16": engine("bf16", seconds / 4),
-        "second_pass": ["-m", "benchmarks", "second_pass", *cuda, "--dtype", "fp16", "--turns", "0", "--doors", doors,
-                        "--sessions", str(SESSIONS), "--processes", doors, "--json"],
+        "second_pass": [*finals, "--seconds", "30"],
+        "second_pass_flush": [*finals, "--seconds", "20", "--flush"],
         "hotwords": ["-m", "benchmarks", "step_cost", *cuda, "--dtype", "fp16", *batches, "--threads", "1",
                      "--hotwords", "200", "--without-funasr"],
         "parity_dtypes": ["-m", "benchmarks", "parity", "--dtypes", "--device", "cuda"],

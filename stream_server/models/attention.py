@@ -25,7 +25,7 @@ def attend(query: Tensor, keys_values: Tensor, visible: Tensor, heads: int) -> T
     """Scaled dot-product attention, [B, Q, D].
 
     `query` [B, Q, D]; `keys_values` [B, K, 2 D], keys then values; `visible` [B, 1, 1, K] says which keys a row's
-    queries may see, at least one.
+    queries may see, at least one; or it is what `prepared` makes of that.
     """
     batch, _, size = query.shape
     q = query.view(batch, -1, heads, size // heads).transpose(1, 2)
@@ -63,3 +63,16 @@ def visible_keys(*parts: Tensor) -> Tensor:
     visible = torch.cat(parts, 1)
     visible[:, 0] |= ~visible.any(1)
     return visible[:, None, None, :]
+
+
+def prepared(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `attend` takes in place of `visible` [B, 1, 1, K] for queries in `dtype`, made once for all layers: on CUDA
+    it would make the same of it in each."""
+    return as_bias(visible, dtype) if visible.is_cuda else visible
+
+
+def as_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 for what is visible, else -inf; its lines begin at multiples of 8 numbers, as kernels want them."""
+    keys = visible.shape[-1]
+    bias = torch.zeros(*visible.shape[:-1], keys + -keys % 8, dtype=dtype, device=visible.device)[..., :keys]
+    return bias.masked_fill_(~visible, -torch.inf)

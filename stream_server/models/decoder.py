@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from stream_server.engine.pieces import Pieces
 from stream_server.models.architecture import Architecture
-from stream_server.models.attention import LayerNorm, attend, attention_weights, remember, visible_keys
+from stream_server.models.attention import (
+    LayerNorm,
+    attend,
+    attention_weights,
+    prepared,
+    remember,
+    visible_keys,
+)
 from stream_server.models.caches import RingStep, Writes
 
 
@@ -149,7 +156,7 @@ class Decoder(nn.Module):
         `memory` [B, W, D] is the encoder's output in the model's dtype, there where `inside` [B, W]; its last `kept`
         frames go to the ring.
         """
-        visible = visible_keys(ring.there, inside)
+        visible = prepared(visible_keys(ring.there, inside), memory.dtype)
         x = tokens
         for index, layer in enumerate(self.decoders):
             x, recent, keys_values = layer(x, memory, history.read(index), ring.read(index), visible)
@@ -164,7 +171,7 @@ class Decoder(nn.Module):
         A row has a token where `spoken` [B, N]; `memory` [B, T, D], in the model's dtype, is there where `inside`
         [B, T].
         """
-        spoken, visible = spoken[..., None].to(memory.dtype), visible_keys(inside)
+        spoken, visible = spoken[..., None].to(memory.dtype), prepared(visible_keys(inside), memory.dtype)
         x = tokens
         for layer in self.decoders:
             x = layer.whole(x, spoken, memory, visible)
@@ -175,7 +182,8 @@ class Decoder(nn.Module):
         """What the tokens of `whole` look at in its layer `layer`, counted from one, [B, heads, N, T] in fp32."""
         spoken, visible = spoken[..., None].to(memory.dtype), visible_keys(inside)
         x = tokens
+        bias = prepared(visible, memory.dtype)
         for before in self.decoders[: layer - 1]:
-            x = before.whole(x, spoken, memory, visible)
+            x = before.whole(x, spoken, memory, bias)
             yield
         return self.decoders[layer - 1].weights(x, spoken, memory, visible)

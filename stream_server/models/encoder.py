@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stream_server.engine.pieces import Pieces
 from stream_server.models.architecture import Architecture
-from stream_server.models.attention import LayerNorm, attend, remember, visible_keys
+from stream_server.models.attention import LayerNorm, attend, prepared, remember, visible_keys
 from stream_server.models.caches import RingStep
 
 
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
 
         `frames` [B, W, 560] are placed features, each row's aligned to the left.
         """
-        visible = visible_keys(ring.there, inside)
+        visible = prepared(visible_keys(ring.there, inside), ring.dtype)
         inside = inside[..., None].to(ring.dtype)
         x = frames
         for index, layer in enumerate((*self.encoders0, *self.encoders)):
@@ -121,7 +121,7 @@ class Encoder(nn.Module):
         """
         x = self.place(features, torch.zeros(len(features), dtype=torch.long, device=features.device))
         past = features.new_empty(len(features), 0, 2 * self.after_norm.normalized_shape[0], dtype=dtype)
-        visible = visible_keys(inside)
+        visible = prepared(visible_keys(inside), dtype)
         inside = inside[..., None].to(dtype)
         for layer in (*self.encoders0, *self.encoders):
             x, _ = layer(x, past, inside, visible)

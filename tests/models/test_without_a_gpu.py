@@ -252,6 +252,17 @@ def test_marks_are_found_on_the_device():
     assert set(+waits.places) == {"punctuator._label"}
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])
+def test_attention_takes_what_is_prepared_for_cuda_for_the_same(dtype: torch.dtype):
+    query, keys_values = torch.randn(3, 7, 64, dtype=dtype), torch.randn(3, 55, 128, dtype=dtype)
+    visible = attention.visible_keys(torch.arange(40) < torch.tensor([[0], [13], [40]]),
+                                     torch.arange(15) < torch.tensor([[0], [15], [4]]))
+    bias = attention.as_bias(visible, dtype)
+    assert bias.shape == visible.shape and bias.stride(0) == 56
+    said = attention.attend(query, keys_values, bias, heads=4)
+    assert torch.equal(said, attention.attend(query, keys_values, visible, heads=4)) and said.isfinite().all()
+
+
 def test_on_cuda_fp32_is_fp32_and_no_plans_are_made_for_attention():
     try:
         torch.backends.cudnn.allow_tf32 = True
