@@ -52,7 +52,7 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
                 str(min(15.0, seconds)), "--json", "--plot", str(folder / f"engine_{dtype}.svg")]
 
     finals = ["-m", "benchmarks", "second_pass", *cuda, "--dtype", "fp16", "--turns", "0", "--long", "20", "--doors",
-              doors, "--sessions", str(SESSIONS), "--processes", doors, "--json"]
+              doors, "--sessions", str(SESSIONS), "--admit", str(2 * SESSIONS), "--processes", doors, "--json"]
     batches = ["--batches", "1", "16", "256"]
     every = {
         "doctor": [*server, "doctor", "--port", "0", *cuda],

@@ -60,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
 def _waits(utterances: Sequence[np.ndarray], options: argparse.Namespace, say: Callable[[str], None]
            ) -> dict[str, object]:
     settings = ServeSettings(model=options.model, second_model=options.second_model, device=options.device,
-                             dtype=options.dtype, threads=options.threads, doors=options.doors, windows=("0,10,5",))
+                             dtype=options.dtype, threads=options.threads, doors=options.doors,
+                             sessions=options.admit, windows=("0,10,5",))
     with running_server(settings) as server:
         capacity = server.engine.capacity
         sessions = options.sessions or max(1, round(options.load * capacity))
@@ -140,6 +141,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, default=SAMPLES, help="recordings, WAV at 16 kHz (default: %(default)s)")
     parser.add_argument("--load", type=float, default=0.5, help="part of what the server carries (default: 0.5)")
     parser.add_argument("--sessions", type=int, default=0, help="so many instead")
+    parser.add_argument("--admit", type=int, default=0, help="what the server admits (default: what it measures)")
     parser.add_argument("--doors", type=int, default=1, help="of the server (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="that speak for the sessions (default: %(default)s)")
     parser.add_argument("--flush", action="store_true", help="behind each last sample, in place of silence")

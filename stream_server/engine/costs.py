@@ -56,16 +56,18 @@ class Costs:
         hop = self.window.hop_samples / SAMPLE_RATE
         second_of_speech = self.seconds[self.best_batch] / self.best_batch / hop
         if self.second is not None:
-            second_of_speech += self.second.seconds / SECOND_PASS_S
+            second_of_speech += self.second.seconds_each / SECOND_PASS_S
         return max(1, int(LOAD * self.workers / second_of_speech))
 
 
 @dataclass(frozen=True)
 class SecondCosts:
-    """Seconds of a second pass over SECOND_PASS_S of sound, alone, and in how many pieces."""
+    """Seconds of a second pass over SECOND_PASS_S of sound, alone, and in how many pieces; and `seconds_each` where as
+    many are heard together as pays: under load they are."""
 
     seconds: float
     pieces: int
+    seconds_each: float
 
     @property
     def most_samples(self) -> int:
@@ -74,22 +76,32 @@ class SecondCosts:
 
 
 def measure_second(second: SecondRunner, clock: Callable[[], float] = time.perf_counter) -> SecondCosts:
-    """Times a pass, the best of a few. The runner is to be warm. Raises EngineError where it fails."""
+    """Times a pass, the best of a few, and passes of 2, 4, 8 … segments until more do not pay. The runner is to be
+    warm. Raises EngineError where one fails."""
+    seconds, pieces = min(_time_pass(second, 1, clock) for _ in range(REPEATS))
+    each, count = seconds, 2
+    while count <= second.max_batch:
+        took = min(_time_pass(second, count, clock)[0] for _ in range(REPEATS - 1)) / count
+        if took > WORTHWHILE * each:
+            break
+        each, count = took, 2 * count
+    return SecondCosts(seconds, pieces, each)
+
+
+def _time_pass(second: SecondRunner, count: int, clock: Callable[[], float]) -> tuple[float, int]:
+    """Seconds of a pass over so many segments, and its pieces."""
     noise = np.random.default_rng(0).normal(0, LOUDNESS, SECOND_PASS_S * SAMPLE_RATE).astype(np.int16)
-    best, pieces = float("inf"), 0
-    for _ in range(REPEATS):
-        began, work, pieces = clock(), second.hear([Segment(noise)]), 1
-        try:
-            while True:
-                parts = next(work)
-                for part in parts or ():
-                    part()
-                pieces += parts is None
-        except StopIteration as end:
-            if end.value[0].error:
-                raise EngineError(f"a second pass failed while it was timed: {end.value[0].error}") from None
-        best = min(best, clock() - began)
-    return SecondCosts(best, pieces)
+    began, work, pieces = clock(), second.hear([Segment(noise)] * count), 1
+    try:
+        while True:
+            parts = next(work)
+            for part in parts or ():
+                part()
+            pieces += parts is None
+    except StopIteration as end:
+        if error := next((heard.error for heard in end.value if heard.error), None):
+            raise EngineError(f"a second pass failed while it was timed: {error}") from None
+    return clock() - began, pieces
 
 
 def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.perf_counter,

@@ -8,8 +8,9 @@ from threading import Barrier
 import pytest
 
 from stream_server.audio.windows import Window
-from stream_server.engine.costs import LOAD, Costs, measure
-from stream_server.engine.runner import Row, RowResult
+from stream_server.engine.costs import LOAD, Costs, measure, measure_second
+from stream_server.engine.pieces import Pieces
+from stream_server.engine.runner import Heard, Row, RowResult, Segment
 from stream_server.errors import EngineError
 from tests.support.scripted_runner import ScriptedRunner
 
@@ -98,3 +99,33 @@ def test_with_few_slots_fewer_workers_are_timed_together() -> None:
     runner = ScriptedRunner(slots=3, workers=2)
     runner.max_batch = 3
     assert set(measure(runner, WINDOW).seconds) <= {1, 2, 3}
+
+
+class TimedPasses:
+    """Passes that take as long as `seconds` says of so many segments, on a clock of their own."""
+
+    def __init__(self, seconds: Callable[[int], float], max_batch: int = 64) -> None:
+        self.now = 0.0
+        self.max_batch = max_batch
+        self.heard: list[int] = []
+        self._seconds = seconds
+
+    def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
+        self.heard.append(len(segments))
+        self.now += self._seconds(len(segments)) / 2
+        yield
+        self.now += self._seconds(len(segments)) / 2
+        return [Heard()] * len(segments)
+
+
+@pytest.mark.parametrize(("seconds", "largest", "each"), [
+    (lambda count: 1.0 * count, 2, 1.0),
+    (lambda count: 0.02 + 0.001 * count, 64, 0.02 / 64 + 0.001),
+    (lambda count: max(0.02, 0.005 * count), 8, 0.005),
+])
+def test_second_passes_cost_what_they_cost_in_company(seconds: Callable[[int], float], largest: int,
+                                                      each: float) -> None:
+    passes = TimedPasses(seconds)
+    costs = measure_second(passes, lambda: passes.now)
+    assert (costs.seconds, costs.seconds_each) == pytest.approx((seconds(1), each))
+    assert costs.pieces == 2 and max(passes.heard) == largest
