@@ -17,7 +17,7 @@ from stream_server.config import ServeSettings
 from stream_server.errors import StreamServerError
 
 MOST_SOCKETS = 16384
-FIRST_SOCKETS = {"cpu": 2, "cuda": 64}
+FIRST_SOCKETS = {"cpu": 2, "cuda": 256}
 LOW, HIGH = 0.2, 0.8
 """Shares of the capacity at which lags are told besides."""
 
