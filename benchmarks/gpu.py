@@ -57,7 +57,9 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
     batches = ["--batches", "1", "16", "256"]
     every = {
         "doctor": [*server, "doctor", "--port", "0", *cuda],
-        "tests": ["-m", "pytest", "-q", "-m", "gpu", "--durations", "10",
+        # Without the project's settings of pytest: the plugins that other tests need may be missing there.
+        "tests": ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "--import-mode", "importlib",
+                  "-o", "pythonpath=. clients", "-m", "gpu", "--durations", "10",
                   *(f"tests/models/test_{name}.py" for name in ("on_a_gpu", "program", "hotwords"))],
         "engine_fp16": engine("fp16", seconds),
         "profile_step": ["-m", "benchmarks", "profile_step", *cuda, *batches, "1024"],
