@@ -19,10 +19,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stream_server.bench.speech import Speech
+
 ROOT = Path(__file__).resolve().parents[1]
 CORES_PER_DOOR = 4
 SESSIONS = 400
 """That wait for finals: each speaks at the pace of speech, and it is processes of this machine that speak for them."""
+
+SPEECH = "speech.pcm"
 
 GROUPS = {
     "steps": ("doctor", "tests", "engine_fp16", "profile_step"),
@@ -63,7 +67,7 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
                   *(f"tests/models/test_{name}.py" for name in ("on_a_gpu", "program", "hotwords"))],
         "engine_fp16": engine("fp16", seconds),
         "profile_step": ["-m", "benchmarks", "profile_step", *cuda, *batches, "1024"],
-        "capacity": [*server, "bench", "capacity", *cuda, "--doors", doors, "--json",
+        "capacity": [*server, "bench", "capacity", *cuda, "--doors", doors, "--json", "--audio", str(folder / SPEECH),
                      "--plot", str(folder / "capacity.svg")],
         "engine_bf16": engine("bf16", seconds / 4),
         "second_pass": [*finals, "--seconds", "30"],
@@ -87,6 +91,8 @@ def main(argv: Sequence[str]) -> int:
         allowed = ", ".join((*GROUPS, *every))
         print(f"--only {' '.join(sorted(unknown))}: unknown; allowed are {allowed}", file=sys.stderr)
         return 2
+    # Raw, so that nothing need be there that decodes files.
+    (folder / SPEECH).write_bytes(Speech().samples.astype("<i2").tobytes())
     # A door has a file for each socket, and is to be limited by nothing else than its time.
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
