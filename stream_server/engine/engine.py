@@ -22,6 +22,7 @@ from stream_server.engine.wire import (
     Abort,
     Admit,
     Admitted,
+    Buffer,
     EngineMessage,
     Expect,
     HeardAgain,
@@ -107,7 +108,7 @@ class Engine:
         return len(self._scheduler) > 0 or self._finals.wants(turn)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
-                audio: bytes = b"") -> None:
+                audio: Buffer = b"") -> None:
         """A door's message; `audio` is the second frame of a Step or Expect, `now` in seconds of the engine's clock."""
         key = (door, message.session)
         match message:
@@ -208,7 +209,7 @@ class Engine:
             self._statistics.aborted += 1
             self._end_stream(tenant)
 
-    def _receive_chunk(self, key: TenantKey, step: Step, audio: bytes, now: float) -> None:
+    def _receive_chunk(self, key: TenantKey, step: Step, audio: Buffer, now: float) -> None:
         tenant = self._tenants.get(key)
         problem = self._problem(tenant, step, audio)
         if problem is not None:
@@ -241,7 +242,7 @@ class Engine:
         else:
             self._scheduler.add(stream)
 
-    def _expect(self, key: TenantKey, expect: Expect, audio: bytes, now: float) -> None:
+    def _expect(self, key: TenantKey, expect: Expect, audio: Buffer, now: float) -> None:
         tenant = self._tenants.get(key)
         stream = None if tenant is None else tenant.stream
         if self._finals is None or stream is None or stream.generation != expect.generation:
@@ -251,7 +252,7 @@ class Engine:
         elif len(audio) % 2 == 0 and len(audio) <= 2 * stream.window.hop_samples:
             self._finals.guess(stream, expect.span, np.frombuffer(audio, _INT16), now)
 
-    def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
+    def _problem(self, tenant: Tenant | None, step: Step, audio: Buffer) -> str | None:
         """Why a chunk cannot be taken; None where it can."""
         if tenant is None:
             return "the session is not admitted"
