@@ -341,7 +341,8 @@ class Engine:
         stream.progress = result.progress
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
                                 result.error, result.confidences, result.undecided, pending.unspelt)
-        self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
+        door, session = stream.tenant
+        self._outbox.append((door, Recognised(session, hypothesis)))
         if pending.closed is not None and result.error is None:
             self._hear_again(stream, pending)
 
