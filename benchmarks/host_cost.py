@@ -2,13 +2,16 @@
 
 The model's arithmetic is left out: a runner stands in its place that answers at once, whatever it is given. So this is
 no model's figure and no device's; it says how many chunks a second one engine could pass on if the device took no time,
-since all of it is the work of one thread. Two figures, in microseconds of processor time a chunk, user and system:
+since it is the work of one thread. In microseconds of processor time a chunk, user and system:
 
 core: `Engine.receive`, a batch begun and finished, `take_messages`; no socket.
-wire: the whole process behind its socket, with chunks from as many doors as are asked for, answers sent included.
+wire: the same behind the engine's socket, with chunks from as many doors as are asked for, answers sent included: the
+      engine's own thread, which is what bounds an engine; and the whole process, with ZeroMQ's thread, which moves the
+      sound beside it.
 
-Chunks come in bursts of one from each session, as they gather while a device is at a step. The rounds of both take
-turns; each figure is the median of its rounds. The last line is one flat JSON object, with --json the only one.
+Chunks come in bursts of one from each session, as they gather while a device is at a step; the fewer come together, the
+dearer each is. The rounds of both take turns; each figure is the median of its rounds. The last line is one flat JSON
+object, with --json the only one.
 """
 
 from __future__ import annotations
@@ -35,7 +38,6 @@ from stream_server.engine.process import prepare_process, serve
 from stream_server.engine.runner import Row, RowResult
 from stream_server.engine.stream import Lane
 from stream_server.speech.recognition import Chunk
-from stream_server.units import SAMPLE_RATE
 
 WINDOW = DEFAULT_WINDOWS[0]
 SEGMENT_CHUNKS = 10
@@ -71,19 +73,21 @@ def main(argv: Sequence[str]) -> int:
         served = multiprocessing.get_context("spawn").Process(target=_serve, args=(endpoint, options.sessions))
         served.start()
         try:
-            core, doors = Core(options.sessions), Doors(endpoint, options.doors, options.sessions, served.pid)
-            rounds = [(core.measure(options.bursts), doors.measure(options.bursts)) for _ in range(options.rounds + 1)]
+            core = Core(options.sessions)
+            with Doors(endpoint, options.doors, options.sessions, served.pid) as doors:
+                rounds = [(core.measure(options.bursts), *doors.measure(options.bursts))
+                          for _ in range(options.rounds + 1)]
         finally:
             served.terminate()
             served.join()
     # The first round warms up.
-    core_us, wire_us = (median(figures) for figures in zip(*rounds[1:], strict=True))
-    found = {"core_us": round(core_us, 2), "wire_us": round(wire_us, 2), "sessions": options.sessions,
-             "doors": options.doors, "chunks": options.rounds * options.bursts * options.sessions,
-             "streams_at_most": int(1e6 / wire_us * WINDOW.hop_samples / SAMPLE_RATE)}
+    core_us, wire_us, process_us = (median(figures) for figures in zip(*rounds[1:], strict=True))
+    found = {"core_us": round(core_us, 2), "wire_us": round(wire_us, 2), "process_us": round(process_us, 2),
+             "sessions": options.sessions, "doors": options.doors,
+             "chunks": options.rounds * options.bursts * options.sessions}
     if not options.json:
-        print(f"a chunk costs {core_us:.1f} µs in the engine's core, {wire_us:.1f} µs with its way over the socket; "
-              f"with a device that took no time one engine would carry {found['streams_at_most']} streams")
+        print(f"a chunk costs the engine's thread {core_us:.1f} µs in its core, {wire_us:.1f} µs with its way over the "
+              f"socket; all of the process {process_us:.1f} µs")
     print(json.dumps(found))
     return 0
 
@@ -153,8 +157,8 @@ class Doors:
     def __init__(self, endpoint: str, doors: int, sessions: int, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._bursts = bursts(sessions)
-        context = zmq.Context.instance()
-        self._sockets = [context.socket(zmq.DEALER) for _ in range(doors)]
+        self._context = zmq.Context()
+        self._sockets = [self._context.socket(zmq.DEALER) for _ in range(doors)]
         for number, socket in enumerate(self._sockets):
             socket.setsockopt(zmq.LINGER, 0)
             socket.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
@@ -165,9 +169,15 @@ class Doors:
         for session in range(sessions):
             self._answers(self._of(session), 1, wire.Admitted)
 
-    def measure(self, count: int) -> float:
-        """Microseconds a chunk over so many bursts."""
-        before, chunks = self._process.cpu_times(), 0
+    def __enter__(self) -> Doors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.destroy(linger=0)
+
+    def measure(self, count: int) -> tuple[float, float]:
+        """Microseconds a chunk over so many bursts: the engine's thread, and all of its process."""
+        before, chunks = self._times(), 0
         for _ in range(count):
             burst = next(self._bursts)
             for session, chunk in burst:
@@ -176,8 +186,12 @@ class Doors:
                 share = len(range(number, len(burst), len(self._sockets)))
                 _check(self._answers(socket, share, wire.Recognised), share)
             chunks += len(burst)
-        after = self._process.cpu_times()
-        return 1e6 * (after.user + after.system - before.user - before.system) / chunks
+        thread, process = (1e6 * (end - start) / chunks for start, end in zip(before, self._times(), strict=True))
+        return thread, process
+
+    def _times(self) -> tuple[float, float]:
+        threads = {thread.id: thread.user_time + thread.system_time for thread in self._process.threads()}
+        return threads[self._process.pid], sum(threads.values())
 
     def _of(self, session: int) -> zmq.Socket:
         return self._sockets[session % len(self._sockets)]
