@@ -35,6 +35,7 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         "engine_fp16": engine("fp16"),
         "engine_bf16": engine("bf16"),
         "tests": ["-m", "pytest", "-q", "-m", "gpu or not slow", "tests/models", "tests/engine"],
+        "host_cost": ["-m", "benchmarks", "host_cost", "--json"],
         "parity_dtypes": ["-m", "benchmarks", "parity", "--dtypes", "--device", "cuda"],
         "profile_step": ["-m", "benchmarks", "profile_step", *cuda, "--batches", "1", "16", "256"],
         "capacity": [*server, "bench", "capacity", *cuda, "--doors", str(doors), "--json",

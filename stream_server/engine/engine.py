@@ -46,10 +46,10 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
 """What a refused session is told: about the length of an utterance, after which others may have left."""
 
-_INT16 = np.dtype("<i2")
-
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
+
+_INT16 = np.dtype("<i2")
 
 
 class Engine:

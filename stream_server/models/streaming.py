@@ -70,11 +70,9 @@ class ParaformerRunner:
         if window not in self.windows:
             raise EngineError(f"window {window} is not served; served are {', '.join(map(str, self.windows))}")
         refusals = [self._refusal(window, row) for row in rows]
-        if not any(refusals):
-            return self._step(window, rows)
-        good = iter(self._step(window, served) if (served := [row for row, refusal in zip(rows, refusals, strict=True)
-                                                             if refusal is None]) else ())
-        return [next(good) if refusal is None else RowResult(error=refusal) for refusal in refusals]
+        served = [row for row, refusal in zip(rows, refusals, strict=True) if refusal is None]
+        results = iter(self._step(window, served) if served else ())
+        return [next(results) if refusal is None else RowResult(error=refusal) for refusal in refusals]
 
     def _refusal(self, window: Window, row: Row) -> str | None:
         if not 0 <= row.slot < self.slots:
