@@ -65,8 +65,8 @@ SPARE_MESSAGES = 1000
 
 def prepare_process() -> None:
     """Settings of the interpreter for a process that serves from now on, with all of its models loaded."""
-    # Else the collector looks through all of a model's objects again, for a quarter of a second, whenever streams have
-    # left enough behind; and young objects are looked through a thousand times a second at the usual threshold.
+    # Else the collector, once streams have left enough behind, looks through all of a model's objects again, which
+    # takes a tenth of a second and more; and at the usual threshold it looks for cycles amid every large step.
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
