@@ -29,7 +29,7 @@ SESSIONS = 400
 SPEECH = "speech.pcm"
 
 GROUPS = {
-    "steps": ("doctor", "tests", "engine_fp16", "profile_step"),
+    "steps": ("doctor", "tests", "host_cost", "engine_fp16", "profile_step"),
     "sockets": ("capacity", "engine_bf16"),
     "finals": ("second_pass", "second_pass_flush", "hotwords", "parity_dtypes", "engine_fp32"),
 }
@@ -65,6 +65,7 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         "tests": ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "--import-mode", "importlib",
                   "-o", "pythonpath=. clients", "-m", "gpu", "--durations", "10",
                   *(f"tests/models/test_{name}.py" for name in ("on_a_gpu", "program", "hotwords"))],
+        "host_cost": ["-m", "benchmarks", "host_cost", "--json"],
         "engine_fp16": engine("fp16", seconds),
         "profile_step": ["-m", "benchmarks", "profile_step", *cuda, *batches, "1024"],
         "capacity": [*server, "bench", "capacity", *cuda, "--doors", doors, "--json", "--audio", str(folder / SPEECH),

@@ -108,7 +108,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     from stream_server.engine.costs import SECOND_PASS_S, measure, measure_second
     from stream_server.engine.endpoint import engine_endpoint
     from stream_server.engine.finals import SecondOptions
-    from stream_server.engine.process import serve, stop_on_signals
+    from stream_server.engine.process import prepare_process, serve, stop_on_signals
     from stream_server.engine.statistics import Statistics
     from stream_server.metrics import observe_step
 
@@ -131,6 +131,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
     capacity = settings.sessions or settings.slots or min(runner.slots, costs.streams)
     info = msgspec.structs.replace(info, capacity=capacity)
+    prepare_process()
     stop = stop_on_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stream_server.errors import ClientError
 from stream_server.units import FRAME_SAMPLES, samples_to_ms
@@ -16,12 +17,12 @@ LONGEST_HOP_FRAMES = 40
 LONGEST_LOOK_AHEAD_FRAMES = 40
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
+class Window(NamedTuple):
     """Frames of a step; a frame is 60 ms.
 
     `hop` new frames enter in each step, tokens are given `look_ahead` frames later, attention sees
     `encoder_look_back` earlier hops in the encoder and `decoder_look_back` in the decoder's cross-attention.
+    A tuple, since an engine looks a window up several times for each chunk.
     """
 
     hop: int

@@ -16,6 +16,7 @@ from stream_server.bench.speech import Speech
 from stream_server.bench.steps import Bucket, Measured, judge, measure
 from stream_server.bench.subject import Subject, make_subject
 from stream_server.config import ServeSettings
+from stream_server.engine.process import prepare_process
 from stream_server.errors import SettingsError
 from stream_server.units import SAMPLE_RATE
 
@@ -46,6 +47,7 @@ def run(settings: ServeSettings, options: argparse.Namespace) -> int:
     say = progress(options.json)
     say(f"model {settings.model}: loading and warming up")
     subject = make_subject(settings)
+    prepare_process()
     buckets = _fitting(options.buckets, subject)
     lag_ms = options.lag_ms or LAG_MS[subject.info.device.partition(":")[0]]
     product, copy = _ceilings(subject, say)

@@ -12,6 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from stream_server.audio.windows import Window
 from stream_server.bench.report import percentile
@@ -66,13 +69,12 @@ class Held:
                 "busy": f"{sum(self.steps) / self.seconds / self.workers:.0%}"}
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A chunk that is complete, and since when."""
 
     at: float
     step: Step
-    audio: bytes
+    audio: memoryview
 
 
 class Speaker:
@@ -106,7 +108,8 @@ class Speaker:
         self._left -= count
         step = Step(self.session, self._generation, self._sequence, self._window, last=not self._left)
         self._sequence += 1
-        audio = self._speech.take(self._offset + self._spoken, count).astype("<i2").tobytes()
+        # What the load costs falls on what it measures, on one thread: no copy, as pack_chunk makes none.
+        audio = self._speech.take(self._offset + self._spoken, count).view(np.uint8).data
         self._spoken += count
         return Due(self._start + self._spoken / SAMPLE_RATE, step, audio)
 

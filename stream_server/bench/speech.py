@@ -29,10 +29,15 @@ class Speech:
                                 f"{NEEDED}")
         self.samples = np.concatenate([_read(file) for file in files])
         self.seconds = len(self.samples) / SAMPLE_RATE
+        # Twice, so that what goes over the end is a slice too: streams ask for it in the thread that is measured.
+        self._twice = np.tile(self.samples, 2)
 
     def take(self, start: int, count: int) -> np.ndarray:
-        """`count` samples from `start` on, which may lie beyond the end."""
-        return self.samples.take(np.arange(start, start + count), mode="wrap")
+        """`count` samples from `start` on, which may lie beyond the end; not to be written to."""
+        start %= len(self.samples)
+        if count > len(self.samples):
+            return np.resize(np.roll(self.samples, -start), count)
+        return self._twice[start : start + count]
 
 
 def _read(file: Path) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from stream_server.engine.wire import (
     Abort,
     Admit,
     Admitted,
+    Buffer,
     EngineMessage,
     Expect,
     HeardAgain,
@@ -49,6 +49,8 @@ RETRY_AFTER_S = 5
 HOPELESS_BATCHES = 8
 """Batches in a row without one good row, after which the device is taken for broken and the process for lost."""
 
+_INT16 = np.dtype("<i2")
+
 
 class Engine:
     """Advances every stream that has a chunk ready, in batched steps: schedule, run, complete.
@@ -63,7 +65,7 @@ class Engine:
                  second: SecondOptions | None = None, scribe: Scribe | None = None,
                  statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity or runner.slots
-        self.statistics = statistics or Statistics()
+        self._statistics = statistics or Statistics()
         self._runner = runner
         self._windows = frozenset(runner.windows)
         self._clock = clock
@@ -76,11 +78,23 @@ class Engine:
         self._outbox: list[tuple[bytes, EngineMessage]] = []
         self._bad_batches = 0
         self._finals = None if second is None else Finals(
-            second.runner, self.statistics, self._say_again, patience_s=second.patience_s,
+            second.runner, self._statistics, self._say_again, patience_s=second.patience_s,
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
             most_running=runner.workers, load=self._load)
-        self._writing = None if scribe is None else Writing(scribe, self.statistics, self._say_written)
-        self._count()
+        self._writing = None if scribe is None else Writing(scribe, self._statistics, self._say_written)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the engine counts, its gauges as of now: to keep them at every message would cost more than the rest of
+        it."""
+        numbers = self._statistics
+        numbers.sessions = len(self._tenants)
+        numbers.capacity = self.capacity
+        numbers.slots = self._slots.count
+        numbers.slots_in_use = self._slots.in_use
+        numbers.second_passes_waiting = 0 if self._finals is None else self._finals.waiting
+        numbers.chunks_waiting = len(self._scheduler) + len(self._slotless) + len(self._lists)
+        return numbers
 
     @property
     def busy(self) -> bool:
@@ -94,30 +108,28 @@ class Engine:
         return len(self._scheduler) > 0 or self._finals.wants(turn)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
-                audio: bytes = b"") -> None:
+                audio: Buffer = b"") -> None:
         """A door's message; `audio` is the second frame of a Step or Expect, `now` in seconds of the engine's clock."""
         key = (door, message.session)
         match message:
+            case Step():
+                self._receive_chunk(key, message, audio, now)
             case Admit():
                 self._admit(key)
             case Release():
                 self._release(key)
-            case Step():
-                self._receive_chunk(key, message, audio, now)
             case Expect():
                 self._expect(key, message, audio, now)
             case Abort(generation=generation):
                 self._abort(key, generation)
             case Write():
                 self._write(key, message)
-        self._count()
 
     def forget_door(self, door: bytes) -> None:
         """Frees whatever a door held; it went away."""
         for key in [key for key in self._tenants if key[0] == door]:
             self._release(key)
         self._outbox = [(receiver, message) for receiver, message in self._outbox if receiver != door]
-        self._count()
 
     def step(self, now: float) -> bool:
         """One batch; False where nothing was ready. Raises EngineError where the device fails on everything."""
@@ -142,12 +154,10 @@ class Engine:
             work = None if self._writing is None else self._writing.begin()
             if work is None and self._finals is not None:
                 work = self._finals.begin(now)
-            self._count()
             return work
         for stream in batch.streams:
             stream.stepping = True
-            self.statistics.count_wait(now - stream.pending.arrived)
-        self._count()
+            self._statistics.count_wait(now - stream.pending.arrived)
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
 
     def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | TurnOutcome) -> None:
@@ -155,17 +165,15 @@ class Engine:
         self._load.add(outcome.seconds)
         if isinstance(begun, Turn):
             self._finals.finish(begun, outcome)
-            self._count()
             return
         if isinstance(begun, Texts):
             self._writing.finish(outcome)
             return
         self._lists.step_s = outcome.seconds
-        self.statistics.failed_batches += outcome.failed
-        self.statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
+        self._statistics.failed_batches += outcome.failed
+        self._statistics.count_step(begun.window, len(begun.rows), outcome.seconds)
         for stream, result in zip(begun.streams, outcome.results, strict=True):
             self._complete(stream, result)
-        self._count()
         self._judge(outcome.results)
 
     def take_messages(self) -> list[tuple[bytes, EngineMessage]]:
@@ -179,10 +187,10 @@ class Engine:
             self._outbox.append((door, Admitted(session)))
         elif len(self._tenants) < self.capacity:
             self._tenants[key] = Tenant(key)
-            self.statistics.admitted += 1
+            self._statistics.admitted += 1
             self._outbox.append((door, Admitted(session)))
         else:
-            self.statistics.refused += 1
+            self._statistics.refused += 1
             message = f"the engine is full: sessions {len(self._tenants)}, places {self.capacity}"
             self._outbox.append((door, Refused(session, message, RETRY_AFTER_S)))
 
@@ -198,10 +206,10 @@ class Engine:
     def _abort(self, key: TenantKey, generation: int) -> None:
         tenant = self._tenants.get(key)
         if tenant is not None and tenant.stream is not None and tenant.stream.generation == generation:
-            self.statistics.aborted += 1
+            self._statistics.aborted += 1
             self._end_stream(tenant)
 
-    def _receive_chunk(self, key: TenantKey, step: Step, audio: bytes, now: float) -> None:
+    def _receive_chunk(self, key: TenantKey, step: Step, audio: Buffer, now: float) -> None:
         tenant = self._tenants.get(key)
         problem = self._problem(tenant, step, audio)
         if problem is not None:
@@ -209,7 +217,7 @@ class Engine:
             return
         stream = self._stream(tenant, step)
         deadline = now + step.window.hop_samples / SAMPLE_RATE
-        samples = np.frombuffer(audio, dtype="<i2")
+        samples = np.frombuffer(audio, _INT16)
         if self._finals is not None:
             self._finals.keep(stream, samples, step.keep_from)
         stream.pending = Pending(step.sequence, samples, step.last, now, deadline, closed=step.closed)
@@ -223,7 +231,7 @@ class Engine:
     def _listen_for(self, stream: Stream, graph: ContextGraph) -> None:
         """A stream whose chunk waited for the graph of its list has it."""
         stream.graph = graph if graph.words else None
-        stream.pending = replace(stream.pending, unspelt=list(graph.unspellable))
+        stream.pending.unspelt = list(graph.unspellable)
         self._line_up(stream)
 
     def _line_up(self, stream: Stream) -> None:
@@ -234,7 +242,7 @@ class Engine:
         else:
             self._scheduler.add(stream)
 
-    def _expect(self, key: TenantKey, expect: Expect, audio: bytes, now: float) -> None:
+    def _expect(self, key: TenantKey, expect: Expect, audio: Buffer, now: float) -> None:
         tenant = self._tenants.get(key)
         stream = None if tenant is None else tenant.stream
         if self._finals is None or stream is None or stream.generation != expect.generation:
@@ -242,9 +250,9 @@ class Engine:
         if expect.span is None:
             self._finals.drop(key)
         elif len(audio) % 2 == 0 and len(audio) <= 2 * stream.window.hop_samples:
-            self._finals.guess(stream, expect.span, np.frombuffer(audio, dtype="<i2"), now)
+            self._finals.guess(stream, expect.span, np.frombuffer(audio, _INT16), now)
 
-    def _problem(self, tenant: Tenant | None, step: Step, audio: bytes) -> str | None:
+    def _problem(self, tenant: Tenant | None, step: Step, audio: Buffer) -> str | None:
         """Why a chunk cannot be taken; None where it can."""
         if tenant is None:
             return "the session is not admitted"
@@ -270,7 +278,7 @@ class Engine:
         return None
 
     def _reject(self, tenant: Tenant | None, key: TenantKey, step: Step, problem: str) -> None:
-        self.statistics.rejected_chunks += 1
+        self._statistics.rejected_chunks += 1
         log.warning("chunk of session %s refused: %s", key[1], problem)
         if tenant is not None and tenant.stream is not None and tenant.stream.generation == step.generation:
             self._end_stream(tenant)
@@ -285,7 +293,7 @@ class Engine:
             stream = Stream(tenant.key, step.generation, step.window, step.lane)
             tenant.generation = step.generation
             tenant.stream = stream
-            self.statistics.streams += 1
+            self._statistics.streams += 1
         return stream
 
     def _seat(self) -> None:
@@ -322,18 +330,19 @@ class Engine:
         stream.stepping = False
         tenant = self._tenants.get(stream.tenant)
         if tenant is None or tenant.stream is not stream:
-            self.statistics.stale_results += 1
+            self._statistics.stale_results += 1
             self._leave(stream)
             return
         pending, stream.pending = stream.pending, None
         if result.error is not None:
-            self.statistics.row_errors += 1
+            self._statistics.row_errors += 1
         if pending.last or result.error is not None:
             self._end_stream(tenant)
         stream.progress = result.progress
         hypothesis = Hypothesis(stream.generation, pending.sequence, result.pieces, result.frames, pending.last,
                                 result.error, result.confidences, result.undecided, pending.unspelt)
-        self._outbox.append((stream.tenant[0], Recognised(stream.tenant[1], hypothesis)))
+        door, session = stream.tenant
+        self._outbox.append((door, Recognised(session, hypothesis)))
         if pending.closed is not None and result.error is None:
             self._hear_again(stream, pending)
 
@@ -360,12 +369,3 @@ class Engine:
         self._bad_batches = self._bad_batches + 1 if all(result.error for result in results) else 0
         if self._bad_batches >= HOPELESS_BATCHES:
             raise EngineError(f"{self._bad_batches} batches in a row failed altogether: the device is taken for broken")
-
-    def _count(self) -> None:
-        numbers = self.statistics
-        numbers.sessions = len(self._tenants)
-        numbers.capacity = self.capacity
-        numbers.slots = self._slots.count
-        numbers.slots_in_use = self._slots.in_use
-        numbers.second_passes_waiting = 0 if self._finals is None else self._finals.waiting
-        numbers.chunks_waiting = len(self._scheduler) + len(self._slotless) + len(self._lists)

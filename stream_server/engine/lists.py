@@ -62,6 +62,8 @@ class Lists:
 
     def forget(self, stream: Stream) -> None:
         """Nobody wants a stream's graph any more."""
+        if not self._jobs:
+            return
         for job in self._jobs:
             job.streams.pop(stream, None)
         self._jobs = deque(job for job in self._jobs if job.streams)

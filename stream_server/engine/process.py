@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -20,6 +21,7 @@ from stream_server.engine.runner import Runner
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.wire import (
     Beat,
+    Buffer,
     DoorMessage,
     EngineInfo,
     EngineMessage,
@@ -50,8 +52,24 @@ MESSAGES_PER_TURN = 4096
 
 LINGER_MS = 500
 
+YOUNG_OBJECTS = 20_000
+"""Objects that may come before the collector looks for cycles among them: a large step's."""
+
+# As in the client: pyzmq's flags are slow to join, and what sends or receives several frames joins them for each.
+_AT_ONCE = int(zmq.NOBLOCK)
+_AT_ONCE_MORE_FOLLOWS = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 SPARE_MESSAGES = 1000
 """Beats and answers to a door that may wait beside its sessions' results."""
+
+
+def prepare_process() -> None:
+    """Settings of the interpreter for a process that serves from now on, with all of its models loaded."""
+    # Else the collector, once streams have left enough behind, looks through all of a model's objects again, which
+    # takes a tenth of a second and more; and at the usual threshold it looks for cycles amid every large step.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Event | None = None,
@@ -141,30 +159,34 @@ class _Post:
         log.info("engine %s ends", self._info.incarnation)
 
     def _receive_all(self) -> None:
+        receive = self._socket.recv
         for _ in range(MESSAGES_PER_TURN):
             try:
-                routing_id, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                routing_id = receive(_AT_ONCE)
             except zmq.Again:
                 return
+            # A frame knows for nothing whether more follow; the socket would have to be asked.
+            frames = [receive(_AT_ONCE, copy=False)]
+            while frames[-1].more:
+                frames.append(receive(_AT_ONCE, copy=False))
             try:
-                message, audio = unpack_from_door(frames)
+                message, audio = unpack_from_door([frame.buffer for frame in frames])
             except Malformed as error:
                 self._engine.statistics.malformed += 1
                 log.debug("malformed message dropped: %s", error)
                 continue
             self._receive(routing_id, message, audio)
 
-    def _receive(self, routing_id: bytes, message: DoorMessage, audio: bytes) -> None:
+    def _receive(self, routing_id: bytes, message: DoorMessage, audio: Buffer) -> None:
+        link = self._links.get(routing_id)
         if isinstance(message, Hello):
             self._welcome(routing_id, message.door)
-            return
-        link = self._links.get(routing_id)
-        if link is None:
+        elif link is None:
             self._send(routing_id, Stranger())
-            return
-        link.silent_beats = 0
-        if not isinstance(message, Ping):
-            self._engine.receive(routing_id, message, time.monotonic(), audio)
+        else:
+            link.silent_beats = 0
+            if not isinstance(message, Ping):
+                self._engine.receive(routing_id, message, time.monotonic(), audio)
 
     def _welcome(self, routing_id: bytes, door: str) -> None:
         for former in [known for known, link in self._links.items() if link.door == door]:
@@ -175,7 +197,8 @@ class _Post:
 
     def _send(self, routing_id: bytes, message: EngineMessage) -> None:
         try:
-            self._socket.send_multipart([routing_id, pack(message)], zmq.NOBLOCK)
+            self._socket.send(routing_id, _AT_ONCE_MORE_FOLLOWS)
+            self._socket.send(pack(message), _AT_ONCE)
         except zmq.Again:
             self._lose(routing_id, "does not read")
         except zmq.ZMQError as error:

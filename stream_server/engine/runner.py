@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from stream_server.audio.windows import Window
@@ -17,8 +18,7 @@ from stream_server.speech.hotwords import HotwordList
 from stream_server.speech.recognition import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One stream's part in a step.
 
     `samples` are int16 at 16 kHz: exactly a hop, or 0 to a hop of them where `last` is set. `first` says that
@@ -34,8 +34,7 @@ class Row:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(msgspec.Struct, frozen=True):
     """What a row's step recognised, oldest first.
 
     `pieces` are vocabulary entries (`@@` at the end of an unfinished English word); `frames[i]` is the frame of
@@ -45,9 +44,9 @@ class RowResult:
     worthless) while its neighbours did not.
     """
 
-    pieces: list[str] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    confidences: list[int] = field(default_factory=list)
+    pieces: list[str] = []
+    frames: list[int] = []
+    confidences: list[int] = []
     error: str | None = None
     undecided: int = 0
     progress: Progress | None = None

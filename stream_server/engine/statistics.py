@@ -14,7 +14,8 @@ def _ignore(*_: object) -> None:
 
 @dataclass(slots=True)
 class Statistics:
-    """Gauges and counters of one engine, and the hooks that it calls on its own thread.
+    """Gauges and counters of one engine, and the hooks that it calls on its own thread. Gauges are of the moment in
+    which `Engine.statistics` was asked for last.
 
     `observe_step(window, rows, seconds)` after every step, `observe_wait(seconds)` for every chunk: the time from its
     arrival to the start of its step. Hooks must be quick and must not raise.

@@ -28,7 +28,7 @@ class Lane(enum.IntEnum):
     FILE = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Pending:
     """A chunk that waits for its step. Times are seconds of the engine's clock; `samples` are int16 at 16 kHz.
     `unspelt`: see Hypothesis; `closed` is what the second pass is to hear once the step is done."""
@@ -68,8 +68,8 @@ class Stream:
         """The pending chunk as a row of a step; the stream must have both a chunk and a lease."""
         if self.pending is None or self.lease is None:
             raise AssertionError(f"stream {self.generation} of {self.tenant[1]} has no chunk or no slot")
-        return Row(self.lease.slot, self.pending.samples, first=self.pending.sequence == 0, last=self.pending.last,
-                   graph=self.graph, progress=self.progress)
+        pending = self.pending
+        return Row(self.lease.slot, pending.samples, pending.sequence == 0, pending.last, self.graph, self.progress)
 
 
 @dataclass(slots=True, eq=False)

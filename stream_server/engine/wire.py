@@ -158,6 +158,11 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
     statistics: dict[str, float]
 
 
+Buffer = bytes | memoryview
+"""A frame; a view where the socket's memory need not be copied."""
+
+_WITH_AUDIO = (Step, Expect)
+
 DoorMessage = Hello | Admit | Release | Step | Expect | Abort | Write | Ping
 EngineMessage = Welcome | Stranger | Admitted | Refused | Recognised | HeardAgain | Wrote | Beat
 
@@ -189,21 +194,21 @@ def pack_guess(session: str, guess: Guess) -> list[bytes]:
     return [_encoder.encode(expect), np.ascontiguousarray(guess.samples, dtype="<i2").tobytes()]
 
 
-def unpack_from_door(frames: Sequence[bytes]) -> tuple[DoorMessage, bytes]:
+def unpack_from_door(frames: Sequence[Buffer]) -> tuple[DoorMessage, Buffer]:
     """A door's message and the audio that belongs to it, empty for all but Step and Expect. Raises
     Malformed."""
     message = _decode(_from_door, frames)
-    if len(frames) != (2 if isinstance(message, Step | Expect) else 1):
+    if len(frames) != (2 if isinstance(message, _WITH_AUDIO) else 1):
         raise Malformed(f"{type(message).__name__} in {len(frames)} frames")
     return message, frames[1] if len(frames) == 2 else b""
 
 
-def unpack_from_engine(frames: Sequence[bytes]) -> EngineMessage:
+def unpack_from_engine(frames: Sequence[Buffer]) -> EngineMessage:
     """An engine's message. Raises Malformed."""
     return _decode(_from_engine, frames)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder, frames: Sequence[bytes]):
+def _decode(decoder: msgspec.msgpack.Decoder, frames: Sequence[Buffer]):
     if not frames:
         raise Malformed("no frame at all")
     try:

@@ -21,6 +21,8 @@ from stream_server.models.tokens import Said, answers
 MOST_ROWS = {"cuda": 1024, "cpu": 32}
 """Rows of a step beyond which a device gains nothing."""
 
+_INT16 = np.dtype(np.int16)
+
 
 class ParaformerRunner:
     """A model and the slots of its streams on one device; see `engine.runner.Runner`.
@@ -67,22 +69,21 @@ class ParaformerRunner:
         results."""
         if window not in self.windows:
             raise EngineError(f"window {window} is not served; served are {', '.join(map(str, self.windows))}")
-        results = [RowResult(error=self._refusal(window, row)) for row in rows]
-        good = [index for index, result in enumerate(results) if result.error is None]
-        if good:
-            for index, result in zip(good, self._step(window, [rows[index] for index in good]), strict=True):
-                results[index] = result
-        return results
+        refusals = [self._refusal(window, row) for row in rows]
+        served = [row for row, refusal in zip(rows, refusals, strict=True) if refusal is None]
+        results = iter(self._step(window, served) if served else ())
+        return [next(results) if refusal is None else RowResult(error=refusal) for refusal in refusals]
 
     def _refusal(self, window: Window, row: Row) -> str | None:
         if not 0 <= row.slot < self.slots:
             return f"slot {row.slot} does not exist; slots are 0 to {self.slots - 1}"
         if not row.first and self._tenants[row.slot] != window:
             return f"slot {row.slot} has no stream with window {window}"
-        if row.samples.dtype != np.int16 or row.samples.ndim != 1:
-            return f"samples are {row.samples.dtype} of {row.samples.ndim} dimensions; needed int16 of 1"
-        if len(row.samples) > window.hop_samples or (not row.last and len(row.samples) < window.hop_samples):
-            return f"{len(row.samples)} samples; needed {window.hop_samples}, or fewer where it is the last"
+        samples, hop = row.samples, window.hop_samples
+        if samples.dtype != _INT16 or samples.ndim != 1:
+            return f"samples are {samples.dtype} of {samples.ndim} dimensions; needed int16 of 1"
+        if len(samples) != hop and (len(samples) > hop or not row.last):
+            return f"{len(samples)} samples; needed {hop}, or fewer where it is the last"
         return None
 
     def _step(self, window: Window, rows: Sequence[Row]) -> list[RowResult]:
@@ -150,12 +151,17 @@ class ParaformerRunner:
         """Write the rows' samples and numbers, as `paraformer.Batch` has them, into the first places of both."""
         for index, row in enumerate(rows):
             start = 0 if row.first else CARRY_SAMPLES
-            end = start + len(row.samples)
-            samples[index, :start] = self._carry[row.slot, :start]
-            samples[index, start:end] = row.samples
-            fbanks = fbank_frames(end)
-            new = stacked_frames(fbanks, row.first) if row.last else window.hop
-            numbers[:, index] = row.slot, fbanks, new, row.first, row.last
+            samples[index, start : start + len(row.samples)] = row.samples
+        going_on = [index for index, row in enumerate(rows) if not row.first]
+        samples[going_on, :CARRY_SAMPLES] = self._carry[[rows[index].slot for index in going_on]]
+        numbers[:, : len(rows)] = np.array([_numbers(window, row) for row in rows]).T
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+
+def _numbers(window: Window, row: Row) -> tuple[int, int, int, bool, bool]:
+    """Slot, fbanks, new, first and last, as `paraformer.Batch` has them."""
+    fbanks = fbank_frames(len(row.samples) + (0 if row.first else CARRY_SAMPLES))
+    new = stacked_frames(fbanks, row.first) if row.last else window.hop
+    return row.slot, fbanks, new, row.first, row.last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +23,7 @@ OVERFLOW = RowResult(error="the model's numbers overflowed")
 _TOKEN_BITS = 32
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Said:
+class Said(NamedTuple):
     """A row of what the decoder gave: its packed numbers, see `program.pack`, and row `place` of `scores`, which are
     [B, N, vocabulary] on the device."""
 
@@ -36,11 +35,17 @@ class Said:
     def fine(self) -> bool:
         return bool(self.packed[1])
 
+    @property
+    def columns(self) -> tuple[list[int], list[int], list[int]]:
+        """The most probable token of each position, its frame and its confidence."""
+        packed, count = self.packed, self.packed[0]
+        room = (len(packed) - 2) // 3
+        frames, confidences = 2 + room, 2 + 2 * room
+        return packed[2 : 2 + count], packed[frames : frames + count], packed[confidences : confidences + count]
+
     def spoken(self) -> list[Spoken]:
-        """The most probable token of each position."""
-        count, room = self.packed[0], self.scores.shape[1]
-        columns = (self.packed[2 + part * room :][:count] for part in range(3))
-        return [Spoken(*values) for values in zip(*columns, strict=True)]
+        """The same as tokens."""
+        return [Spoken(*values) for values in zip(*self.columns, strict=True)]
 
 
 def answers(rows: Sequence[Row], said: Sequence[Said], vocabulary: Sequence[str]) -> list[RowResult]:
@@ -74,7 +79,13 @@ def _left_behind(row: Row) -> list[Spoken]:
 
 
 def _plain(row: Row, said: Said, vocabulary: Sequence[str]) -> RowResult:
-    return RowResult(*_columns([*_left_behind(row), *said.spoken()], vocabulary))
+    if row.progress is not None:
+        return RowResult(*_columns([*_left_behind(row), *said.spoken()], vocabulary))
+    ids, frames, confidences = said.columns
+    if ids and min(ids) < UNSPOKEN:
+        return RowResult(*_columns(said.spoken(), vocabulary))
+    # What nearly all rows are: nothing to leave out, so that a token needs no object of its own.
+    return RowResult([vocabulary[id_] for id_ in ids], frames, confidences)
 
 
 def _searched(row: Row, decoded: Decoded, vocabulary: Sequence[str]) -> RowResult:

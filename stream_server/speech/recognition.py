@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from stream_server.audio.windows import Window
@@ -58,8 +59,7 @@ class Guess:
     samples: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
+class Hypothesis(msgspec.Struct, frozen=True):
     """What one chunk added to its stream.
 
     `pieces` are vocabulary entries, `@@` at the end of an unfinished word; `frames[i]` counts frames of 60 ms
@@ -73,11 +73,11 @@ class Hypothesis:
 
     generation: int
     sequence: int
-    pieces: list[str] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
+    pieces: list[str] = []
+    frames: list[int] = []
     last: bool = False
     error: str | None = None
-    confidences: list[int] = field(default_factory=list)
+    confidences: list[int] = []
     undecided: int = 0
     unspelt: list[str] | None = None
 

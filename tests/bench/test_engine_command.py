@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +15,15 @@ import pytest
 from stream_server.cli import main
 
 QUICK = ("--seconds", "1", "--slots", "4", "--threads", "1", "--buckets", "1", "4")
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """The command sets the collector for its own process, which here is that of all tests."""
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 def measured(small_model: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, object]]:

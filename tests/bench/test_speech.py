@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import tempfile
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_server.bench.speech import Speech
 from stream_server.errors import SettingsError
@@ -25,6 +28,13 @@ def test_recordings_are_joined_in_the_order_of_their_names_and_loop(tmp_path: Pa
     speech = Speech(tmp_path)
     assert speech.take(6, 4).tolist() == [6, 7, 0, 1]
     assert speech.take(8 * 1_000_000 + 1, 2).tolist() == [1, 2]
+
+
+@given(length=st.integers(1, 12), start=st.integers(0, 60), count=st.integers(0, 40))
+def test_what_is_taken_is_the_loop_from_there_on(length: int, start: int, count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        speech = Speech(write(Path(folder) / "a.wav", np.arange(length)))
+    assert speech.take(start, count).tolist() == [place % length for place in range(start, start + count)]
 
 
 def test_the_shipped_recordings_are_speech_enough() -> None:

@@ -28,8 +28,11 @@ class Bench:
     def __init__(self, slots: int = 4, **options: object) -> None:
         self.runner = ScriptedRunner(slots)
         self.engine = Engine(self.runner, **options)
-        self.numbers = self.engine.statistics
         self.now = 100.0
+
+    @property
+    def numbers(self) -> Statistics:
+        return self.engine.statistics
 
     def admit(self, *sessions: str, door: bytes = DOOR) -> list[EngineMessage]:
         for session in sessions:
@@ -296,7 +299,7 @@ def test_the_hooks_see_each_step_and_each_wait() -> None:
     bench.chunk("b", hop())
     bench.step()
     assert steps == [(SHORT, 2, 0.25)] and waits == [0.5, 0.0]
-    numbers = statistics.numbers()
+    numbers = bench.numbers.numbers()
     assert (numbers["steps"], numbers["rows"], numbers["streams"], numbers["slots"]) == (1, 2, 2, 4)
     assert numbers["step_seconds"] == 0.25 and numbers["wait_seconds"] == 0.5
     assert all(isinstance(value, (int, float)) for value in numbers.values())

@@ -51,11 +51,14 @@ class Bench:
         options = SecondOptions(runner=self.second, patience_s=PATIENCE_S, most_samples=most_samples)
         # Every look at the clock takes longer than a worker stays with a pass: a piece is one step of the generator.
         self.engine = Engine(ScriptedRunner(8, [WINDOW]), second=options if has_second else None, clock=Clock(0.1))
-        self.numbers = self.engine.statistics
         self.now = 100.0
         for session in sessions:
             self.engine.receive(DOOR, Admit(session), self.now)
         self.engine.take_messages()
+
+    @property
+    def numbers(self) -> Statistics:
+        return self.engine.statistics
 
     def chunk(self, session: str, samples: np.ndarray, sequence: int = 0, generation: int = 0, *,
               closed: Span | None = None, keep_from: int | None = 0, last: bool | None = None) -> None:
