@@ -29,8 +29,8 @@ SESSIONS = 400
 SPEECH = "speech.pcm"
 
 GROUPS = {
-    "steps": ("doctor", "tests", "host_cost", "engine_fp16", "profile_step"),
-    "sockets": ("capacity", "engine_bf16"),
+    "steps": ("doctor", "tests", "engine_fp16", "profile_step"),
+    "sockets": ("capacity", "host_cost", "engine_bf16"),
     "finals": ("second_pass", "second_pass_flush", "hotwords", "parity_dtypes", "engine_fp32"),
 }
 """Each within ten minutes."""

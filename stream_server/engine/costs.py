@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -32,7 +33,7 @@ LOUDNESS = 3000.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a step of `window` by its number of rows, the best of a few, while all `workers` step."""
+    """Seconds of a step of `window` by its number of rows, the middle of a few, while all `workers` step."""
 
     window: Window
     seconds: dict[int, float]
@@ -111,7 +112,7 @@ def measure(runner: Runner, window: Window, clock: Callable[[], float] = time.pe
     seconds: dict[int, float] = {}
     costs = Costs(window, seconds, runner.workers, second)
     for rows in batch_sizes(runner.max_batch):
-        seconds[rows] = min(_time(runner, window, rows, clock) for _ in range(REPEATS))
+        seconds[rows] = median(_time(runner, window, rows, clock) for _ in range(REPEATS))
         if costs.best_batch < rows:
             break
     return costs
