@@ -25,7 +25,7 @@ import psutil
 
 from stream_server.bench.capacity import HIGH, LOW, MOST_SOCKETS, carries
 from stream_server.bench.plot import Curve, Panel, check_plotting, draw
-from stream_server.bench.report import json_line, percentile
+from stream_server.bench.report import json_line, percentile, progress
 from stream_server.bench.server import Server, running_server
 from stream_server.bench.sockets import Crowd, Point
 from stream_server.bench.speech import SAMPLES
@@ -87,20 +87,21 @@ class Watch:
 def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     check_plotting()
+    say = progress(options.json)
     options.out.mkdir(parents=True, exist_ok=True)
     settings = ServeSettings(model=options.model, device=options.device, dtype=options.dtype, threads=options.threads,
                              doors=options.doors, windows=("0,10,5",), sessions=MOST_SOCKETS)
     with running_server(settings) as server, tempfile.TemporaryDirectory() as folder:
         crowd = Crowd(server, options.audio, options.run_seconds, Path(folder))
-        crowd.prepare(_say)
-        capacity = options.sockets or carries(crowd.measure, server, options.lag_ms, _say)
-        _say(f"the machine carries {capacity} sockets; {options.minutes:g} minutes follow")
+        crowd.prepare(say)
+        capacity = options.sockets or carries(crowd.measure, server, options.lag_ms, say)
+        say(f"the machine carries {capacity} sockets; {options.minutes:g} minutes follow")
         watch, runs = Watch(server), []
         while (elapsed := watch.elapsed()) < 60 * options.minutes:
             share = LOW if elapsed < 60 * CALM_SHARE * options.minutes else HIGH
             point = crowd.measure(max(1, round(share * capacity)), seed=len(runs))
             runs.append((elapsed, share, point))
-            _say(f"{elapsed / 60:5.1f} min, {point}")
+            say(f"{elapsed / 60:5.1f} min, {point}")
         watch.stop()
     _write(options.out, watch.samples, runs)
     _draw(options.out / "soak.svg", watch.samples, runs, settings.model)
@@ -121,11 +122,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--doors", type=int, default=1)
     parser.add_argument("--audio", type=Path, default=SAMPLES)
     parser.add_argument("--out", type=Path, default=Path("soak"), help="folder for memory.csv, lags.csv and soak.svg")
+    parser.add_argument("--json", action="store_true", help="nothing but the object on standard output")
     return parser.parse_args(argv)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _device_megabytes(device: str) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("psutil")
 
-from benchmarks.soak import Memory, growth  # noqa: E402
+from benchmarks.soak import Memory, growth, main  # noqa: E402
 
 
 def soak(minutes: float, megabytes) -> list[Memory]:
@@ -32,3 +32,9 @@ def test_a_short_soak_is_compared_too() -> None:
 
 def test_one_moment_of_more_is_no_growth() -> None:
     assert growth(soak(60, lambda minute: 1000 if minute > 59.9 else 100), 0) == pytest.approx(0)
+
+
+def test_the_figures_can_be_had_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "--json" in capsys.readouterr().out
