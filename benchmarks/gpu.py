@@ -1,9 +1,10 @@
 """Everything that is to be measured on a CUDA device, by one command: python -m benchmarks gpu FOLDER
 
 Each measurement is a process of its own; what it prints goes to FOLDER/NAME.txt, its last JSON object, where it prints
-any, to FOLDER/NAME.json, and all of these, those of earlier calls too, to FOLDER/summary.json. One that fails, or takes
-too long, does not keep the others from running; the exit status is then 1. `--only` takes names of measurements and of
-the groups steps, sockets and finals; with `--within` all ends in so many seconds, and what was found is kept.
+any and comes to its end, to FOLDER/NAME.json, and all of these, those of earlier calls too, to FOLDER/summary.json. One
+that fails, or takes too long, does not keep the others from running; the exit status is then 1. `--only` takes names of
+measurements and of the groups steps, sockets and finals; with `--within` all ends in so many seconds, and what was found
+is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stream_server.bench.speech import Speech
@@ -63,7 +65,7 @@ def measurements(folder: Path, seconds: float, model: str) -> dict[str, list[str
         "doctor": [*server, "doctor", "--port", "0", *cuda],
         # Without the project's settings of pytest: the plugins that other tests need may be missing there.
         "tests": ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "--import-mode", "importlib",
-                  "-o", "pythonpath=. clients", "-m", "gpu", "--durations", "10",
+                  "-m", "gpu", "--durations", "10",
                   *(f"tests/models/test_{name}.py" for name in ("on_a_gpu", "program", "hotwords"))],
         "host_cost": ["-m", "benchmarks", "host_cost", "--json"],
         "engine_fp16": engine("fp16", seconds),
@@ -94,9 +96,6 @@ def main(argv: Sequence[str]) -> int:
         return 2
     # Raw, so that nothing need be there that decodes files.
     (folder / SPEECH).write_bytes(Speech().samples.astype("<i2").tobytes())
-    # A door has a file for each socket, and is to be limited by nothing else than its time.
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     end = time.monotonic() + options.within
     fine = True
     for name in todo:
@@ -126,28 +125,43 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(arguments: Sequence[str], place: Path, limit_s: float) -> str:
-    """How it ended; what it said goes to `place`.txt, its last JSON object to `place`.json."""
+    """How it ended; what it said goes to `place`.txt, and its last JSON object, where it came to its end, to
+    `place`.json."""
     place.with_suffix(".json").unlink(missing_ok=True)
     with place.with_suffix(".txt").open("w", encoding="utf-8") as file:
         print(f"$ python {' '.join(arguments)}", file=file, flush=True)
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        # With whatever it starts it is one group, which ends together.
+        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+                                   process_group=0)
+        # A door has a file for each socket, and is to be limited by nothing else than its time.
+        with suppress(ProcessLookupError):
+            _, most_files = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most_files, most_files))
         ended = _wait(process, limit_s)
-    said = place.with_suffix(".txt").read_text("utf-8", "replace").splitlines()
-    objects = [line for line in said if line.startswith("{")]
-    if objects:
-        place.with_suffix(".json").write_text(objects[-1] + "\n", "utf-8")
+    objects = _objects(place.with_suffix(".txt").read_text("utf-8", "replace"))
+    if objects and ended == "done":
+        place.with_suffix(".json").write_text(json.dumps(objects[-1], ensure_ascii=False) + "\n", "utf-8")
     return ended
+
+
+def _objects(said: str) -> list[dict[str, object]]:
+    found = []
+    for line in said.splitlines():
+        with suppress(json.JSONDecodeError):
+            if line.startswith("{"):
+                found.append(json.loads(line))
+    return found
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float) -> str:
     try:
         return "done" if process.wait(limit_s) == 0 else "FAILED"
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     return f"ENDED after {limit_s:.0f} s"
 

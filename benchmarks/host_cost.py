@@ -34,9 +34,10 @@ from stream_server.audio.windows import DEFAULT_WINDOWS, Window
 from stream_server.engine import wire
 from stream_server.engine.endpoint import engine_endpoint
 from stream_server.engine.engine import Engine
-from stream_server.engine.process import prepare_process, serve
+from stream_server.engine.process import serve
 from stream_server.engine.runner import Row, RowResult
 from stream_server.engine.stream import Lane
+from stream_server.interpreter import prepare_process
 from stream_server.speech.recognition import Chunk
 
 WINDOW = DEFAULT_WINDOWS[0]

@@ -25,6 +25,7 @@ from stream_server.engine.runner import Runner, SecondRunner
 from stream_server.engine.wire import EngineInfo
 from stream_server.engine.workers import THREAD_NAME
 from stream_server.errors import EngineError, ModelError, SettingsError
+from stream_server.interpreter import prepare_process
 from stream_server.speech.hotwords import EMPTY, HotwordList
 from stream_server.speech.punctuated import Words
 from stream_server.speech.scribe import Scribe
@@ -108,7 +109,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     from stream_server.engine.costs import SECOND_PASS_S, measure, measure_second
     from stream_server.engine.endpoint import engine_endpoint
     from stream_server.engine.finals import SecondOptions
-    from stream_server.engine.process import prepare_process, serve, stop_on_signals
+    from stream_server.engine.process import serve, stop_on_signals
     from stream_server.engine.statistics import Statistics
     from stream_server.metrics import observe_step
 
@@ -305,6 +306,7 @@ class _Door:
                            app_state=server.lifespan.state)
         listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(_tick(server))
+        prepare_process()
         await stop.wait()
         listener.close()
         sockets.draining = True

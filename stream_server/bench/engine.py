@@ -16,8 +16,8 @@ from stream_server.bench.speech import Speech
 from stream_server.bench.steps import Bucket, Measured, judge, measure
 from stream_server.bench.subject import Subject, make_subject
 from stream_server.config import ServeSettings
-from stream_server.engine.process import prepare_process
 from stream_server.errors import SettingsError
+from stream_server.interpreter import prepare_process
 from stream_server.units import SAMPLE_RATE
 
 if TYPE_CHECKING:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -14,6 +15,8 @@ from stream_server.audio.windows import Window
 from stream_server.engine.runner import Row, Runner, SecondRunner, Segment, batch_sizes
 from stream_server.errors import EngineError
 from stream_server.units import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
 
 WORTHWHILE = 0.93
 """A batch twice as large has to bring a row's cost down to this share, or its streams wait for nothing."""
@@ -77,20 +80,31 @@ class SecondCosts:
 
 
 def measure_second(second: SecondRunner, clock: Callable[[], float] = time.perf_counter) -> SecondCosts:
-    """Times a pass, the best of a few, and passes of 2, 4, 8 … segments until more do not pay. The runner is to be
-    warm. Raises EngineError where one fails."""
-    seconds, pieces = min(_time_pass(second, 1, clock) for _ in range(REPEATS))
-    each, count = seconds, 2
-    while count <= second.max_batch:
-        took = min(_time_pass(second, count, clock)[0] for _ in range(REPEATS - 1)) / count
-        if took > WORTHWHILE * each:
+    """Times a pass, the middle of a few, and passes of 2, 4, 8 … segments until more do not pay or are more than the
+    engine gives to one. The runner is to be warm. Raises EngineError where one segment alone fails."""
+    try:
+        passes = [_time_pass(second, 1, clock) for _ in range(REPEATS)]
+    except Exception as error:
+        raise EngineError(f"a second pass failed while it was timed: {error}") from error
+    seconds, pieces = median(took for took, _ in passes), passes[0][1]
+    costs = SecondCosts(seconds, pieces, seconds)
+    most = min(second.max_batch, costs.most_samples // (SECOND_PASS_S * SAMPLE_RATE))
+    count = 2
+    while count <= most:
+        try:
+            each = _time_pass(second, count, clock)[0] / count
+        except Exception as error:
+            # As when a device is short of memory: fewer are heard together, then.
+            log.warning("a second pass over %d segments failed while it was timed: %s", count, error)
             break
-        each, count = took, 2 * count
-    return SecondCosts(seconds, pieces, each)
+        if each > WORTHWHILE * costs.seconds_each:
+            break
+        costs, count = replace(costs, seconds_each=each), 2 * count
+    return costs
 
 
 def _time_pass(second: SecondRunner, count: int, clock: Callable[[], float]) -> tuple[float, int]:
-    """Seconds of a pass over so many segments, and its pieces."""
+    """Seconds of a pass over so many segments, and its pieces. Raises whatever fails it."""
     noise = np.random.default_rng(0).normal(0, LOUDNESS, SECOND_PASS_S * SAMPLE_RATE).astype(np.int16)
     began, work, pieces = clock(), second.hear([Segment(noise)] * count), 1
     try:
@@ -101,7 +115,7 @@ def _time_pass(second: SecondRunner, count: int, clock: Callable[[], float]) -> 
             pieces += parts is None
     except StopIteration as end:
         if error := next((heard.error for heard in end.value if heard.error), None):
-            raise EngineError(f"a second pass failed while it was timed: {error}") from None
+            raise EngineError(error) from None
     return clock() - began, pieces
 
 

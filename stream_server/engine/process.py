@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -52,24 +51,12 @@ MESSAGES_PER_TURN = 4096
 
 LINGER_MS = 500
 
-YOUNG_OBJECTS = 20_000
-"""Objects that may come before the collector looks for cycles among them: a large step's."""
-
 # As in the client: pyzmq's flags are slow to join, and what sends or receives several frames joins them for each.
 _AT_ONCE = int(zmq.NOBLOCK)
 _AT_ONCE_MORE_FOLLOWS = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 SPARE_MESSAGES = 1000
 """Beats and answers to a door that may wait beside its sessions' results."""
-
-
-def prepare_process() -> None:
-    """Settings of the interpreter for a process that serves from now on, with all of its models loaded."""
-    # Else the collector, once streams have left enough behind, looks through all of a model's objects again, which
-    # takes a tenth of a second and more; and at the usual threshold it looks for cycles amid every large step.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Event | None = None,
@@ -196,9 +183,10 @@ class _Post:
         self._send(routing_id, Welcome(self._info))
 
     def _send(self, routing_id: bytes, message: EngineMessage) -> None:
+        frame = pack(message)
         try:
             self._socket.send(routing_id, _AT_ONCE_MORE_FOLLOWS)
-            self._socket.send(pack(message), _AT_ONCE)
+            self._socket.send(frame, _AT_ONCE)
         except zmq.Again:
             self._lose(routing_id, "does not read")
         except zmq.ZMQError as error:

@@ -1,7 +1,7 @@
 """What doors and the engine say to each other: msgpack in one frame, a chunk's audio raw in a second one.
 
 Both ends are of one version, since one supervisor starts them: there is no negotiation. Field names are on the wire,
-so that a captured message can be read.
+so that a captured message can be read; windows and spans are plain lists.
 """
 
 from __future__ import annotations

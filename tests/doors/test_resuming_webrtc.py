@@ -50,7 +50,9 @@ async def test_by_webrtc_again_with_what_was_said_meanwhile(server: Server, meet
     former, spoken = await lost(server, meeting)
     token = former.heard.of("ready")[0]["resume"]
     begins = spoken + AWAY
-    speaker = Speaker(server.http, Recording(meeting[begins:]))
+    # At the pace of speech: a bridge holds a second and a half of the track, which at four times its pace is soon over
+    # where a process waits for its turn.
+    speaker = Speaker(server.http, Recording(meeting[begins:], pace=1.0))
     await speaker.connect(token, segments=len(former.heard.of("final")), overlap_ms=1_000, bridge=True)
     assert speaker.location.split("/")[3] == token.partition(".")[0], "media goes to the door that has the session"
     await speaker.until(lambda: bool(speaker.heard.of("resumed")))

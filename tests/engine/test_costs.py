@@ -104,19 +104,21 @@ def test_with_few_slots_fewer_workers_are_timed_together() -> None:
 
 
 class TimedPasses:
-    """Passes that take as long as `seconds` says of so many segments, on a clock of their own."""
+    """Passes that take as long as `seconds` says of so many segments, on a clock of their own, in so many pieces."""
 
-    def __init__(self, seconds: Callable[[int], float], max_batch: int = 64) -> None:
+    def __init__(self, seconds: Callable[[int], float], pieces: int = 400, most: int = 64) -> None:
         self.now = 0.0
-        self.max_batch = max_batch
+        self.max_batch = 64
         self.heard: list[int] = []
-        self._seconds = seconds
+        self._seconds, self._pieces, self._most = seconds, pieces, most
 
     def hear(self, segments: Sequence[Segment]) -> Pieces[list[Heard]]:
         self.heard.append(len(segments))
-        self.now += self._seconds(len(segments)) / 2
-        yield
-        self.now += self._seconds(len(segments)) / 2
+        if len(segments) > self._most:
+            raise MemoryError("no room for so many")
+        for _ in range(self._pieces - 1):
+            yield
+        self.now += self._seconds(len(segments))
         return [Heard()] * len(segments)
 
 
@@ -130,4 +132,19 @@ def test_second_passes_cost_what_they_cost_in_company(seconds: Callable[[int], f
     passes = TimedPasses(seconds)
     costs = measure_second(passes, lambda: passes.now)
     assert (costs.seconds, costs.seconds_each) == pytest.approx((seconds(1), each))
-    assert costs.pieces == 2 and max(passes.heard) == largest
+    assert costs.pieces == 400 and max(passes.heard) == largest
+
+
+def test_no_more_company_is_timed_than_the_engine_gives_a_second_pass() -> None:
+    passes = TimedPasses(lambda count: 0.1 + 0.001 * count, pieces=10)
+    costs = measure_second(passes, lambda: passes.now)
+    # Ten pieces of 50 ms at most hold four segments, not five.
+    assert max(passes.heard) == 4 and costs.most_samples // (8 * 16000) == 4
+    assert costs.seconds_each == pytest.approx(0.026)
+
+
+def test_a_device_that_has_no_room_for_company_has_second_passes_all_the_same() -> None:
+    passes = TimedPasses(lambda count: 0.02 + 0.001 * count, most=4)
+    assert measure_second(passes, lambda: passes.now).seconds_each == pytest.approx(0.006)
+    with pytest.raises(EngineError, match="no room for so many"):
+        measure_second(TimedPasses(lambda count: 0.1, most=0))

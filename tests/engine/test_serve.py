@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import threading
-import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -137,22 +135,3 @@ def test_an_endpoint_that_cannot_be_bound_is_told(tmp_path: Path) -> None:
     info = wire.EngineInfo(model="m", model_kind="demo", windows=runner.windows, slots=8, device="cpu", dtype="none")
     with pytest.raises(EngineError, match="cannot listen on ipc"):
         process.serve(runner, f"ipc://{tmp_path}/missing/engine", info, stop=threading.Event())
-
-
-def test_a_process_that_serves_looks_for_garbage_among_what_is_new_alone() -> None:
-    class Knot:
-        def __init__(self) -> None:
-            self.itself = self
-
-    before = gc.get_threshold()
-    old = Knot()
-    try:
-        process.prepare_process()
-        known = id(old)
-        assert gc.get_freeze_count() > 0 and known not in map(id, gc.get_objects())
-        gone = weakref.ref(Knot())
-        gc.collect()
-        assert gc.isenabled() and gone() is None
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "stream_server"
 
 FLOORS = {
-    "stream_server.errors": 0, "stream_server.config": 0, "stream_server.units": 0,
+    "stream_server.errors": 0, "stream_server.config": 0, "stream_server.units": 0, "stream_server.interpreter": 0,
     "stream_server.audio": 1, "stream_server.speech": 1,
     "stream_server.session": 2, "stream_server.dialects": 2,
     "stream_server.engine": 3,
