@@ -1,10 +1,10 @@
 """Everything that is to be measured on a CUDA device, by one command: python -m benchmarks gpu FOLDER
 
 Each measurement is a process of its own; what it prints goes to FOLDER/NAME.txt, its last JSON object, where it prints
-any and comes to its end, to FOLDER/NAME.json, and all of these, those of earlier calls too, to FOLDER/summary.json. One
-that fails, or takes too long, does not keep the others from running; the exit status is then 1. `--only` takes names of
-measurements and of the groups steps, sockets and finals; with `--within` all ends in so many seconds, and what was found
-is kept.
+any and comes to its end, to FOLDER/NAME.json, and all of these, those of earlier calls too, to FOLDER/summary.json.
+One that fails, or takes too long, does not keep the others from running; the exit status is then 1. `--only` takes
+names of measurements and of the groups steps, sockets and finals; with `--within` all ends in so many seconds, and
+what was found is kept.
 """
 
 from __future__ import annotations
@@ -131,8 +131,11 @@ def _run(arguments: Sequence[str], place: Path, limit_s: float) -> str:
     with place.with_suffix(".txt").open("w", encoding="utf-8") as file:
         print(f"$ python {' '.join(arguments)}", file=file, flush=True)
         # With whatever it starts it is one group, which ends together.
+        # A shell that starts things in the background has made them deaf to the signal that ends this.
+        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
                                    process_group=0)
+        signal.signal(signal.SIGINT, ours)
         # A door has a file for each socket, and is to be limited by nothing else than its time.
         with suppress(ProcessLookupError):
             _, most_files = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)

@@ -306,7 +306,6 @@ class _Door:
                            app_state=server.lifespan.state)
         listener = Listener(socket.socket(fileno=self._role.listen_fd), protocol, server.config.ssl)
         ticks = asyncio.create_task(_tick(server))
-        prepare_process()
         await stop.wait()
         listener.close()
         sockets.draining = True
@@ -351,6 +350,8 @@ class _Door:
         config.load()
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
+        # All that a door needs is loaded by now.
+        prepare_process()
         return server, sockets
 
     def _stop_event(self) -> asyncio.Event:
