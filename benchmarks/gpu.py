@@ -35,7 +35,7 @@ GROUPS = {
     "sockets": ("capacity", "host_cost", "engine_bf16"),
     "finals": ("second_pass", "second_pass_flush", "hotwords", "parity_dtypes", "engine_fp32"),
 }
-"""Each within ten minutes."""
+"""Each takes some ten minutes; `--within` sees to it."""
 
 LIMIT_S = 270
 LIMITS_S = {"engine_fp16": 400, "capacity": 360}
@@ -130,9 +130,9 @@ def _run(arguments: Sequence[str], place: Path, limit_s: float) -> str:
     place.with_suffix(".json").unlink(missing_ok=True)
     with place.with_suffix(".txt").open("w", encoding="utf-8") as file:
         print(f"$ python {' '.join(arguments)}", file=file, flush=True)
-        # With whatever it starts it is one group, which ends together.
         # A shell that starts things in the background has made them deaf to the signal that ends this.
         ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+        # With whatever it starts it is one group, which ends together.
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
                                    process_group=0)
         signal.signal(signal.SIGINT, ours)
