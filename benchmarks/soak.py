@@ -1,10 +1,20 @@
 """A server under load for an hour: whether its memory grows, and whether its text comes later with time.
 
-A server of its own is started. Runs of the load tool follow each other: first at 20 % of the machine's capacity for a
-tenth of the time, then at 80 % for the rest. Every run opens its sessions anew, so that sessions, streams and slots
-come and go all the time. Beside it the memory of every process of the server is read every few seconds, on CUDA the
-device's too. `memory_growth` compares the medians of the last minutes and of the minutes after the fifth, under the
-same load. The last line is one flat JSON object.
+A server of its own is started. Runs of the load tool follow each other to the end: of every five four are busy, at 80 %
+of the machine's capacity, and the one in their middle is calm, at 20 %. So both loads meet the machine of the same
+minutes, whose speed is not the same all hour where other work shares its host. Every run opens its sessions anew, so
+that sessions, streams and slots come and go all the time.
+
+A lag is one token's: from the moment when the message that completed its hop was to be sent to the text that has it.
+Tokens that come only after the end of a session's audio have none, and missing ones make a run one with faults.
+`lag_p99_ms_20` and `lag_p99_ms_80` are the lags that 99 of 100 tokens of all calm and of all busy runs do not exceed:
+not a mean of runs, so that a bad minute is in it with every token that it made late. `lag_ratio` is the second over the
+first. The lists `…_by_quarter` hold the same for the runs that began in each quarter of an hour: there a machine that
+becomes slower is seen, whose capacity is then no longer the one that was measured before.
+
+Beside it the memory of every process of the server is read every few seconds, on CUDA the device's too. `memory_growth`
+compares the medians of the last five minutes and of the five after the fifth, which stand for 80 %: a fifth of both is
+calm. `calm_share` is the share of the time that the calm runs took. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,7 +42,8 @@ from stream_server.bench.speech import SAMPLES
 from stream_server.config import ServeSettings
 from stream_server.models.devices import DTYPES
 
-CALM_SHARE = 0.1
+CALM_EVERY = 5
+QUARTER_S = 15 * 60
 SETTLED_MINUTES = 5.0
 COMPARED_MINUTES = 5.0
 SAMPLE_EVERY_S = 5.0
@@ -50,6 +61,17 @@ class Memory:
     @property
     def total(self) -> float:
         return sum(self.megabytes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the load tool: when it began and ended (seconds since the soak began), at which share of the capacity,
+    and what it found."""
+
+    began: float
+    ended: float
+    share: float
+    point: Point
 
 
 class Watch:
@@ -98,14 +120,14 @@ def main(argv: Sequence[str]) -> int:
         say(f"the machine carries {capacity} sockets; {options.minutes:g} minutes follow")
         watch, runs = Watch(server), []
         while (elapsed := watch.elapsed()) < 60 * options.minutes:
-            share = LOW if elapsed < 60 * CALM_SHARE * options.minutes else HIGH
+            share = share_of(len(runs))
             point = crowd.measure(max(1, round(share * capacity)), seed=len(runs))
-            runs.append((elapsed, share, point))
+            runs.append(Run(elapsed, watch.elapsed(), share, point))
             say(f"{elapsed / 60:5.1f} min, {point}")
         watch.stop()
     _write(options.out, watch.samples, runs)
-    _draw(options.out / "soak.svg", watch.samples, runs, settings.model)
-    print(json_line(_summary(watch.samples, runs, capacity)))
+    draw_soak(options.out / "soak.svg", watch.samples, runs, settings.model)
+    print(json_line(summary(watch.samples, runs, capacity)))
     return 0
 
 
@@ -133,32 +155,43 @@ def _device_megabytes(device: str) -> float:
     return float(said.stdout)
 
 
-Run = tuple[float, float, Point]
-"""When it began (seconds), at which share of the capacity, and what it found."""
+def share_of(number: int) -> float:
+    """Which share of the capacity a run is at, by its number from 0: the third of every five is calm."""
+    return LOW if number % CALM_EVERY == CALM_EVERY // 2 else HIGH
 
 
-def growth(samples: Sequence[Memory], loaded_from: float) -> float:
+def growth(samples: Sequence[Memory]) -> float:
     """By how much the memory of all processes is greater in the end than once it had settled, as a share of it.
 
-    Settled is from `loaded_from` (seconds) on, or from the fifth minute if that is later; in soaks shorter than
-    twenty minutes the first and the last quarter of what follows are compared.
+    Settled is from the fifth minute on; in soaks shorter than twenty minutes the first and the last quarter are
+    compared.
     """
     end = samples[-1].at
-    settled = loaded_from if end - loaded_from < 4 * 60 * COMPARED_MINUTES else max(loaded_from, 60 * SETTLED_MINUTES)
+    settled = 0.0 if end < 4 * 60 * COMPARED_MINUTES else 60 * SETTLED_MINUTES
     span = min(60 * COMPARED_MINUTES, (end - settled) / 4)
     early = [sample.total for sample in samples if settled <= sample.at <= settled + span]
     late = [sample.total for sample in samples if sample.at >= end - span]
     return median(late) / median(early) - 1
 
 
-def _summary(samples: Sequence[Memory], runs: Sequence[Run], capacity: int) -> dict[str, object]:
-    found = {share: [lag for _, at, point in runs if at == share for lag in point.figures.partial_lag.raw]
-             for share in (LOW, HIGH)}
-    p99 = {share: percentile(found[share], 99) if found[share] else None for share in found}
-    loaded_from = next((began for began, share, _ in runs if share == HIGH), 0.0)
-    return {"minutes": samples[-1].at / 60, "memory_growth": growth(samples, loaded_from),
-            "lag_p99_ms_20": p99[LOW], "lag_p99_ms_80": p99[HIGH], "sockets": capacity,
-            "runs_with_faults": sum(bool(point.faults) for _, _, point in runs)}
+def summary(samples: Sequence[Memory], runs: Sequence[Run], capacity: int) -> dict[str, object]:
+    """What the soak found, under the names that the module's text explains; None where no token had a lag."""
+    low, high = p99(runs, LOW), p99(runs, HIGH)
+    quarters = [[run for run in runs if run.began // QUARTER_S == quarter]
+                for quarter in range(int(runs[-1].began // QUARTER_S) + 1)]
+    calm = sum(run.ended - run.began for run in runs if run.share == LOW)
+    return {"minutes": samples[-1].at / 60, "memory_growth": growth(samples), "lag_p99_ms_20": low,
+            "lag_p99_ms_80": high, "lag_ratio": high / low if low and high else None,
+            "lag_p99_ms_20_by_quarter": [p99(quarter, LOW) for quarter in quarters],
+            "lag_p99_ms_80_by_quarter": [p99(quarter, HIGH) for quarter in quarters],
+            "calm_share": calm / runs[-1].ended, "sockets": capacity,
+            "runs_with_faults": sum(bool(run.point.faults) for run in runs)}
+
+
+def p99(runs: Sequence[Run], share: float) -> float | None:
+    """Milliseconds that 99 of 100 tokens of the runs at that share do not exceed, each token counted once."""
+    lags = [lag for run in runs if run.share == share for lag in run.point.figures.partial_lag.raw]
+    return percentile(lags, 99) if lags else None
 
 
 def _write(folder: Path, samples: Sequence[Memory], runs: Sequence[Run]) -> None:
@@ -171,18 +204,33 @@ def _write(folder: Path, samples: Sequence[Memory], runs: Sequence[Run]) -> None
     with (folder / "lags.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["seconds", "share", "sockets", "p50_ms", "p95_ms", "p99_ms", "max_ms", "faults"])
-        for began, share, point in runs:
-            lag = point.figures.partial_lag
-            writer.writerow([f"{began:.1f}", share, point.sockets, lag.p50, lag.p95, lag.p99, lag.max, point.faults])
+        for run in runs:
+            point, lag = run.point, run.point.figures.partial_lag
+            writer.writerow([f"{run.began:.1f}", run.share, point.sockets, lag.p50, lag.p95, lag.p99, lag.max,
+                             point.faults])
 
 
-def _draw(file: Path, samples: Sequence[Memory], runs: Sequence[Run], model: str) -> None:
+def draw_soak(file: Path, samples: Sequence[Memory], runs: Sequence[Run], model: str) -> None:
+    """Writes the picture: memory by process, and lags of both kinds of runs."""
     minutes = [sample.at / 60 for sample in samples]
     names = sorted({name for sample in samples for name in sample.megabytes})
     memory = [Curve(name, minutes, [sample.megabytes.get(name, 0.0) for sample in samples]) for name in names]
-    heard = [(began / 60, point.figures.partial_lag) for began, _, point in runs if point.figures.partial_lag.raw]
-    lag = [Curve(f"p{percent}", [began for began, _ in heard], [getattr(lag, f"p{percent}") for _, lag in heard])
-           for percent in (50, 95, 99)]
-    draw(file, f"{model}, {samples[-1].at / 60:.0f} minutes under load", [
-        Panel("Memory", "minutes", "MB", memory, markers=False),
-        Panel(f"How late text is: {LOW:.0%}, then {HIGH:.0%} of capacity", "minutes", "ms", lag, markers=False)])
+    panels = [Panel("Memory", "minutes", "MB", memory, markers=False)]
+    if lags := _lag_curves(runs):
+        panels.append(Panel(f"How late text is, at {LOW:.0%} and at {HIGH:.0%} of capacity", "minutes", "ms", lags,
+                            markers=False))
+    draw(file, f"{model}, {samples[-1].at / 60:.0f} minutes under load", panels)
+
+
+def _lag_curves(runs: Sequence[Run]) -> list[Curve]:
+    """Of each share the median and the p99 of its runs, at the minutes at which they began."""
+    curves = []
+    for share in (HIGH, LOW):
+        heard = [run for run in runs if run.share == share and run.point.figures.partial_lag.raw]
+        if not heard:
+            continue
+        minutes = [run.began / 60 for run in heard]
+        lags = [run.point.figures.partial_lag for run in heard]
+        curves += [Curve(f"p99 at {share:.0%}", minutes, [lag.p99 for lag in lags]),
+                   Curve(f"p50 at {share:.0%}", minutes, [lag.p50 for lag in lags])]
+    return curves

@@ -88,7 +88,7 @@ def _said(name: str, row: dict[str, object]) -> dict[str, object]:
 async def _measure(server: Server, utterances: Sequence[np.ndarray], sessions: int,
                    options: argparse.Namespace) -> list[dict[str, object]]:
     """Rows of the first pass, the second, the session beside that has none, and long segments."""
-    count, manner = max(1, sessions - 1), Manner(options.flush, options.end_silence_ms)
+    count, manner = max(1, sessions - 1), Manner(options.flush, options.end_silence_ms, options.message_ms)
     crowd = Crowd(server.address, utterances, manner, count, options.processes)
 
     async def alone(sounds: Sequence[np.ndarray], wants: bool, seconds: float, number: int) -> Waits:
@@ -146,6 +146,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="that speak for the sessions (default: %(default)s)")
     parser.add_argument("--flush", action="store_true", help="behind each last sample, in place of silence")
     parser.add_argument("--end-silence-ms", type=int, default=800, help="that ends a segment (default: %(default)s)")
+    parser.add_argument("--message-ms", type=int, default=60, choices=range(10, 1001), metavar="MS",
+                        help="of audio in a message (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=40.0, help="of each of the first two phases; 0: no waits")
     parser.add_argument("--long", type=float, default=28.0, help="seconds of a long segment (default: %(default)s)")
     parser.add_argument("--device", default="auto")

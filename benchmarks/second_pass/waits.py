@@ -1,8 +1,9 @@
 """How long finals of a running server are waited for, by sessions that say recording after recording.
 
 With voice detection a session says a recording and then silence at the pace of speech; what it waits is the time from
-the last sample of speech to the final, less the silence that is set to end a segment. With `flush` it flushes behind
-the last sample, and the wait is from there.
+the last sample of speech to the final, less the silence that is set to end a segment. The silence is without any sound,
+and a message of it is sent when it is over: the sample that ends the silence waits for the rest of its message, half of
+one on average. With `flush` it flushes behind the last sample, and the wait is from there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from stream_server.audio.pcm import SAMPLE_BYTES
 from stream_server.bench.report import percentile
 from stream_server.units import SAMPLE_RATE
 
-BLOCK = SAMPLE_RATE * 60 // 1000
 BEGINS, ENDS = 0.03, 0.25
 """Parts of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech: at its beginning, and at its end,
 where breath and noise for which no detector waits would count as time won."""
@@ -59,10 +59,12 @@ class Waits:
 
 @dataclass(frozen=True)
 class Manner:
-    """How sessions end their utterances: by `end_silence_ms` of silence, or with `flush` at once."""
+    """How sessions send and end their utterances: messages of `message_ms`, and `end_silence_ms` of silence, or `flush`
+    at once."""
 
     flush: bool
     end_silence_ms: int
+    message_ms: int = 60
 
     def wishes(self, second_pass: bool) -> Wishes:
         vad = "none" if self.flush else "webrtc"
@@ -80,16 +82,17 @@ def trimmed(samples: np.ndarray) -> np.ndarray:
 class Speaker:
     """Says samples at the pace of speech; what the server says meanwhile waits, and is little."""
 
-    def __init__(self, stream: object) -> None:
+    def __init__(self, stream: object, message_ms: int) -> None:
         self.sent = 0
         self._stream = stream
+        self._message_bytes = SAMPLE_RATE * message_ms // 1000 * SAMPLE_BYTES["pcm_s16le"]
 
     async def say(self, samples: np.ndarray, stop: asyncio.Event | None = None) -> None:
         """All of them, or until `stop`."""
         began = time.monotonic()
         audio = samples.astype("<i2").tobytes()
-        for start in range(0, len(audio), BLOCK * SAMPLE_BYTES["pcm_s16le"]):
-            block = audio[start : start + BLOCK * SAMPLE_BYTES["pcm_s16le"]]
+        for start in range(0, len(audio), self._message_bytes):
+            block = audio[start : start + self._message_bytes]
             due = began + (start + len(block)) / SAMPLE_BYTES["pcm_s16le"] / SAMPLE_RATE
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if stop is not None and stop.is_set():
@@ -105,7 +108,7 @@ async def speak(address: str, waits: Waits, utterances: Sequence[np.ndarray], ma
     await asyncio.sleep(0.37 * number % 3.0)
     end = time.monotonic() + seconds
     async with connect(address, wishes=manner.wishes(second_pass)) as stream:
-        speaker, place = Speaker(stream), 0
+        speaker, place = Speaker(stream, manner.message_ms), 0
         watch = Watch()
         while time.monotonic() < end:
             await speaker.say(utterances[place % len(utterances)])

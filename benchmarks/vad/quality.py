@@ -58,7 +58,7 @@ def measure(detectors: Detectors, noises: Sequence[Noise], end_silence_ms: int, 
 
 
 def _variants(detectors: Detectors) -> list[tuple[str, int]]:
-    return [("webrtc", 1), ("webrtc", 2), ("webrtc", 3), *((kind, 0) for kind in detectors.nets)]
+    return [*(("webrtc", aggressiveness) for aggressiveness in range(4)), *((kind, 0) for kind in detectors.nets)]
 
 
 class _Listener:

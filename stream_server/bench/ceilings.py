@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SMALLEST = 256
 LARGEST = 8192
 INT8_INPUTS = 2048
-"""More cannot be summed: see `models.quantised`."""
+"""More are not taken: see `models.quantised`."""
 LONG_ENOUGH_S = 0.05
 """A product that takes this long is large: what it costs to start it no longer shows."""
 

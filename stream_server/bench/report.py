@@ -23,7 +23,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def json_line(values: Mapping[str, object]) -> str:
-    """One flat object on a line, numbers of four digits."""
+    """One flat object on a line, numbers of four digits, those of lists too."""
     return json.dumps({name: _rounded(value) for name, value in values.items()}, ensure_ascii=False)
 
 
@@ -37,4 +37,6 @@ def _shown(value: object) -> str:
 
 
 def _rounded(value: object) -> object:
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -12,9 +12,9 @@ from stream_server.speech.recognition import Guess, Span
 from stream_server.units import ms_to_samples
 
 BEFORE, BEHIND = ms_to_samples(300), ms_to_samples(100)
-"""Audio before the first and behind the last speech of a segment that the second pass hears too; FunASR's has 200 and
-100 ms. Detectors notice the end of speech some 100 ms late: more behind is silence that costs time. Once so much has
-come, all that it hears is there."""
+"""Audio before the first speech of a segment, and behind what was last called speech, that the second pass hears too;
+FunASR's has 200 and 100 ms. Detectors hang on behind speech, and what they hang on for is heard: there lies an ending
+that is too soft for them. More is silence that costs time. Once so much has come, all that it hears is there."""
 
 _NOTHING = np.zeros(0, np.int16)
 
@@ -22,13 +22,13 @@ _NOTHING = np.zeros(0, np.int16)
 def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Guess | None:
     """What is to be said of the open segment, whose second pass hears from the stream's sample `begin` on; None where
     nothing is new. It would hear to the sample what it hears if the segment ends in this silence."""
-    spoken_until = intake.gate.pausing_since
-    if spoken_until is None:
+    voiced_until = intake.gate.pausing_since
+    if voiced_until is None:
         if stream.guessed is None:
             return None
         stream.guessed = None
         return Guess(stream.generation, None, _NOTHING)
-    end = spoken_until + BEHIND
+    end = voiced_until + BEHIND
     if end > intake.gate.position or end == stream.guessed:
         return None
     # The engine is to have the rest of the span: where chunks wait it has enough to do.
@@ -41,5 +41,5 @@ def next_guess(stream: OpenStream, intake: Intake, begin: int, hop: int) -> Gues
 
 def no_guess_before(stream: OpenStream, intake: Intake) -> float:
     """Before this sample was heard `next_guess` has nothing new, but that a guess was wrong: there is time for that."""
-    end = intake.gate.speech_end + BEHIND
+    end = intake.gate.last_voiced + BEHIND
     return math.inf if end == stream.guessed else end

@@ -376,7 +376,7 @@ class Segments:
         if not self.options.second_pass:
             return None
         if last:
-            until = min(head.last_speech + BEHIND, end)
+            until = min(head.last_voiced + BEHIND, end)
         elif isinstance(head, SegmentSplit) and head.hop_end == end:
             until = end
         else:

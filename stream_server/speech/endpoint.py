@@ -57,10 +57,11 @@ class Rule:
 
 
 def rules(options: GateOptions, end_delay: int = 0) -> tuple[Rule, ...]:
-    """The rules in force, the first that holds wins. A silence is `end_delay` old when its first score is unvoiced."""
+    """The rules in force, the first that holds wins. A silence is `end_delay` old when its first score is unvoiced; a
+    pause at which words are not to be cut is not taken to be: in noise soft syllables look like it."""
     return (
         Rule("silence", max(options.end_silence - end_delay, 1), 0, "the speaker has finished"),
-        Rule("length", PAUSE - end_delay, int(SEARCH_FROM * options.max_segment),
+        Rule("length", PAUSE, int(SEARCH_FROM * options.max_segment),
              "long, and here no word is cut in two"),
     )
 
@@ -86,10 +87,15 @@ class SegmentSplit:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEnded:
-    """The segment ends before sample `end`; speech was last heard before `last_speech`."""
+    """The segment ends before sample `end`, its speech before `last_speech`.
+
+    The detector called sound speech up to `last_voiced`: that is later by as much as it hangs on, in which a soft
+    ending may lie that it did not hear for itself.
+    """
 
     end: int
     last_speech: int
+    last_voiced: int
     reason: str
 
 
@@ -112,6 +118,9 @@ class Gate:
         self._manner = manner
         self._rules = rules(options, manner.end_delay)
         self._least_silence = min(rule.silence for rule in self._rules)
+        # So much speech lies before its first voiced score, less the voiced scores behind it. What only hangs on is not
+        # held against a beginning: that would be noticed later.
+        self._head_start = max(manner.start_delay - manner.end_delay, 0)
         self._voiced_from = manner.voiced
         self._still_voiced_from = manner.still_voiced
         self._probability = 0.0
@@ -120,7 +129,7 @@ class Gate:
         self._onset = 0
         self._voiced = 0
         self._unvoiced = 0
-        self._last_speech = 0
+        self._last_voiced = 0
         self._segment_start = 0
         self._split_at = 0
         self._decisions: list[Decision] = []
@@ -138,7 +147,7 @@ class Gate:
     def undecided_until(self) -> int:
         """No decision is taken before all samples below this were heard, whatever they are; a cut aside."""
         if self.state is _QUIET:
-            return self._scored + self._options.min_speech - self._manner.start_delay + self._manner.end_delay
+            return self._scored + self._options.min_speech - self._head_start
         if self.state is _STARTING:
             return self._scored + self._options.min_speech - self._voiced
         position, unvoiced, length = self.position, self._unvoiced, self.position - self._segment_start
@@ -149,16 +158,16 @@ class Gate:
 
     @property
     def pausing_since(self) -> int | None:
-        """Where speech was last heard, if nobody speaks now and the segment is still open: its last speech, if it ends
-        in this silence. None while someone speaks."""
+        """`last_voiced`, if nobody speaks now and the segment is still open: it stays that if the segment ends in this
+        silence. None while someone speaks."""
         if self.state is not _STOPPING:
             return None
-        return self.speech_end
+        return self.last_voiced
 
     @property
-    def speech_end(self) -> int:
-        """Where the open segment's speech ends, as far as it was heard."""
-        return max(self._last_speech - self._manner.end_delay, self._segment_start)
+    def last_voiced(self) -> int:
+        """The end of the open segment's last voiced score: its speech ends as much earlier as the detector hangs on."""
+        return max(self._last_voiced, self._segment_start)
 
     def take_decisions(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
@@ -182,7 +191,7 @@ class Gate:
                     # Nearly always, where someone speaks.
                     self.state = _SPEAKING
                     self._unvoiced = 0
-                    self._last_speech = self.position
+                    self._last_voiced = self.position
                     if self.position < self._split_at:
                         continue
                 else:
@@ -205,7 +214,7 @@ class Gate:
         if self.state is _STARTING:
             self._open()
         if self.state is _SPEAKING and self._unvoiced == 0:
-            self._last_speech = at + self._manner.end_delay
+            self._last_voiced = at
         if self.state is not _QUIET:
             self._end(reason)
         self._probability = 0.0
@@ -215,7 +224,7 @@ class Gate:
             self._begin(start)
         self._voiced += end - start
         self._unvoiced = 0
-        self._last_speech = self.position
+        self._last_voiced = self.position
         if self._voiced >= self._options.min_speech:
             self._open()
 
@@ -229,8 +238,8 @@ class Gate:
         """Speech may have begun: its first voiced score begins at sample `start`."""
         self.state = _STARTING
         self._onset = max(start - self._manner.start_delay, self._floor)
-        # So much of it lies before the first voiced score, and so much of the voiced scores behind it.
-        self._voiced = self._manner.start_delay - self._manner.end_delay
+        self._voiced = self._head_start
+        self._unvoiced = 0
 
     def _open(self) -> None:
         self.state = _SPEAKING
@@ -260,6 +269,11 @@ class Gate:
         return max(samples // self._options.hop, 1) * self._options.hop
 
     def _end(self, reason: str) -> None:
-        self._decisions.append(SegmentEnded(self.position, self.speech_end, reason))
+        last_voiced = self.last_voiced
+        # Nothing is taken off speech that a cut falls into, and of a short sound, behind which a detector hangs on for
+        # less, half of what was called speech at the most.
+        late = min(self._manner.end_delay, (last_voiced - self._onset) // 2) if self._unvoiced else 0
+        last_speech = max(last_voiced - late, self._segment_start)
+        self._decisions.append(SegmentEnded(self.position, last_speech, last_voiced, reason))
         self.state = _QUIET
         self._floor = self.position

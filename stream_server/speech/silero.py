@@ -22,6 +22,9 @@ WINDOW = 512
 CONTEXT = 64
 """Samples before a window that the network sees with it."""
 FILE = "data/silero_vad_16k_op15.onnx"
+HANG_OVER = 2 * WINDOW
+"""Samples for which it hangs on behind speech that dies away in a room, at four ends of five (docs/vad.md). Where sound
+breaks off it is some 40 ms."""
 MOST_WINDOWS = 192
 """Windows of all sessions in one pass: some 20 ms of a core."""
 LONGEST_RUN = 31
@@ -51,7 +54,7 @@ def _model() -> Path:
 class SileroNet:
     """What the Silero detectors of a process share. Raises ModelError where it is not installed."""
 
-    manner = Manner(voiced=0.5, still_voiced=0.35)
+    manner = Manner(voiced=0.5, still_voiced=0.35, end_delay=HANG_OVER)
 
     def __init__(self) -> None:
         if missing := _missing():

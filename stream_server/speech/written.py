@@ -7,12 +7,15 @@ they make of some expressions is wrong; there the spoken form stands (`_is_nonse
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
 from itertools import pairwise
 
 from stream_server.speech.rewritten import Rewritten, Span, rewrite
+
+log = logging.getLogger(__name__)
 
 LONGEST_PIECE = 24
 """Characters that the rules see at once. What they cost grows faster than the text: about 4 ms for so many."""
@@ -39,6 +42,7 @@ class Writer:
         self._normalise: Callable[[str], str] = Normalizer(lang="zh", operator="itn").normalize
         # The first call reads the rules.
         self._normalise("一百")
+        self._failure_is_told = False
 
     def write(self, text: str) -> Rewritten:
         """`text` as it is written. Where the rules raise or say nonsense the spoken form stands."""
@@ -50,10 +54,19 @@ class Writer:
             spoken = text[begin:end]
             try:
                 written = self._normalise(spoken)
-            except Exception:
-                # Whatever it is: the words that were recognised must come out.
+            except Exception as error:
+                # Known are AssertionError, where the rules find no way through a text, and what kaldifst makes of C++
+                # errors; whatever it is, the words that were recognised must come out.
+                self._tell(error, spoken)
                 continue
             yield from _differences(spoken, written, begin)
+
+    def _tell(self, error: Exception, spoken: str) -> None:
+        """Once: the next text may fail in the same way. Only the error's type, since its message can quote the text."""
+        if not self._failure_is_told:
+            log.warning("wetext raised %s at a text of %d characters, whose numbers stay as they were said; it is not "
+                        "told again", type(error).__name__, len(spoken))
+        self._failure_is_told = True
 
 
 def pieces(text: str) -> Iterator[Span]:

@@ -39,7 +39,7 @@ def test_what_is_run_takes_the_options_that_it_is_given(name: str, tmp_path: Pat
         command(arguments)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here it would not fail")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here: it would not fail")
 def test_what_fails_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--only", "doctor"]) == 1
     assert "FAILED" in capsys.readouterr().out

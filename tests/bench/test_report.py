@@ -23,6 +23,8 @@ def test_a_table_is_aligned() -> None:
     assert lines == ["streams  p99 ms", "      4   81.25", "    128    1234"]
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.123456, 0.1235), (123456789, 123456789), ("cpu", "cpu"), (None, None)])
+@pytest.mark.parametrize(("value", "said"), [
+    (0.123456, 0.1235), (123456789, 123456789), ("cpu", "cpu"), (None, None), ([0.123456, None, 2], [0.1235, None, 2]),
+])
 def test_json_keeps_four_digits_of_what_was_measured(value: object, said: object) -> None:
     assert json.loads(json_line({"name": value})) == {"name": said}

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from stream_server.bench.ceilings import Product
 from stream_server.bench.floors import Spoken
 from stream_server.bench.subject import Subject, make_subject
 from stream_server.config import ServeSettings
-from stream_server.errors import SettingsError
-from stream_server.models.quantised import check_int8
+from tests.support.int8 import NEEDS_INT8
 
 SAID = Spoken(3, 1)
 
@@ -26,11 +24,8 @@ def test_the_weights_of_a_step_are_all_that_the_network_has(small_model: Path) -
     assert wide.traffic(SAID).weights == 4 * numbers
 
 
+@NEEDS_INT8
 def test_in_int8_matrices_are_a_byte_a_number(small_model: Path) -> None:
-    try:
-        check_int8("cpu")
-    except SettingsError as absent:
-        pytest.skip(str(absent))
     wide, narrow = subject(small_model, "fp32"), subject(small_model, "int8")
     network = wide.runner.network
     matrices = sum(layer.weight.numel() for part in (network.encoder, network.decoder) for layer in part.modules()

@@ -90,6 +90,7 @@ def test_two_speak_and_all_read_both_in_order(server: Server, browse: Browse, mi
         links = create(anna)
         with browse(links["speak"], *FAKE_DEVICE, *ALLOWED, other_microphone) as ming, browse(links["read"]) as viewer:
             join(anna, "Anna")
+            viewer.locator("#people li", has_text="Anna").wait_for()
             join(ming, "王小明")
             for page in (viewer, anna, ming):
                 for name, text in words.items():

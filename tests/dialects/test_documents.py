@@ -113,7 +113,9 @@ def test_error_codes_of_the_package_are_in_the_table() -> None:
 
 
 def test_examples_for_funasr_clients() -> None:
-    for example in examples("funasr-clients.md"):
+    given = examples("funasr-clients.md")
+    assert {"text" in example for example in given} == {True, False}, "of both sides"
+    for example in given:
         if "text" in example:
             assert {"mode", "text", "wav_name", "is_final"} <= set(example)
             assert isinstance(json.loads(example.get("timestamp", "[]")), list)

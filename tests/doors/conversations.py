@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 NATIVE = "/v1/stream"
 FUNASR = "/"
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 START = json.dumps({"type": "start"})
 STOP = json.dumps({"type": "stop"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from stream_server.doors.gathering import BUSY_PER_S, WINDOW_S, Gathering, Traffic
 
 LONGER_THAN_ANY_TEST_S = 1000.0
+HUNG_AFTER_S = 10.0
 
 
 def asked(traffic: Traffic, times: list[float], before: int = 0) -> list[bool]:
@@ -41,6 +43,23 @@ def test_after_a_pause_messages_are_not_many_at_first(pause: float, rate: float)
 
 
 @pytest.fixture
+def woken() -> Iterator[None]:
+    """Interrupts a rest that nothing ends, which no task of its loop could, and fails the test."""
+    hung: list[int] = []
+
+    def wake(signal_number: int, frame: object) -> None:
+        hung.append(signal_number)
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, wake)
+    signal.setitimer(signal.ITIMER_REAL, HUNG_AFTER_S, HUNG_AFTER_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    assert not hung, "a rest went on though a descriptor could be read"
+
+
+@pytest.fixture
 def readable() -> Iterator[int]:
     """A descriptor that can be read."""
     descriptor, other = os.pipe()
@@ -57,6 +76,7 @@ async def messages_come(gathering: Gathering) -> None:
     await asyncio.sleep(0.005)
 
 
+@pytest.mark.usefixtures("woken")
 async def test_a_rest_ends_when_an_engine_has_something_to_say(readable: int) -> None:
     looks = []
     gathering = Gathering(LONGER_THAN_ANY_TEST_S, lambda: looks.append(1) or [readable])
@@ -64,6 +84,7 @@ async def test_a_rest_ends_when_an_engine_has_something_to_say(readable: int) ->
         await messages_come(gathering)
 
 
+@pytest.mark.usefixtures("woken")
 async def test_what_a_turn_has_to_send_goes_before_the_rest(readable: int) -> None:
     order: list[str] = []
     gathering = Gathering(LONGER_THAN_ANY_TEST_S, lambda: order.append("rest") or [readable])

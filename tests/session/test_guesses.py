@@ -138,6 +138,14 @@ def test_where_speech_goes_on_the_guess_is_dropped_and_a_later_one_used() -> Non
     assert len(talk.finals) == 1 and numbers.second_passes == 1
 
 
+def test_the_second_pass_hears_what_the_detector_hangs_on_for_and_the_final_ends_with_speech() -> None:
+    for aggressiveness, (least, most) in enumerate([(140, 160), (140, 160), (100, 120), (100, 120)]):
+        talk = said(mark(voice(2.0)), silence(1.0), vad_aggressiveness=aggressiveness)
+        ((_, until),), (final,) = talk.engine.spans, talk.finals
+        assert least <= until / 16 - 2_000 - 100 <= most
+        assert 2_000 <= final.end_ms <= 2_060 and final.reason == "silence"
+
+
 def test_push_to_talk_and_sessions_without_a_second_pass_guess_nothing() -> None:
     for options in ({"vad": "none"}, {"second_pass": False}):
         talk = said(mark(voice(1.0)), silence(1.0), **options)

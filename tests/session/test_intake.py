@@ -14,18 +14,18 @@ from stream_server.session.messages import Start
 from stream_server.session.options import Options, choose_options
 from stream_server.session.segments import Segments
 from stream_server.speech.endpoint import SegmentEnded, SegmentStarted
-from stream_server.speech.vad import Manner, Score, WebrtcVad
+from stream_server.speech.vad import Score, WebrtcVad
 from tests.support.audio import silence, voice
 
 
 class LateVad:
     """webrtcvad's judgement, withheld until `answer`."""
 
-    manner = Manner()
     net = None
 
     def __init__(self) -> None:
         self._vad = WebrtcVad()
+        self.manner = self._vad.manner
         self._answered: list[Score] = []
         self.outstanding = False
 

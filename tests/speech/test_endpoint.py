@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,16 +22,16 @@ from stream_server.speech.endpoint import (
     State,
     rules,
 )
-from stream_server.speech.vad import FRAME, Score, WebrtcVad
+from stream_server.speech.vad import FRAME, Manner, Score, WebrtcVad
 from tests.support import recordings
 
 OPTIONS = GateOptions(min_speech=5 * FRAME, end_silence=40 * FRAME, pre_roll=30 * FRAME, max_segment=200 * FRAME,
                       hop=30 * FRAME, look_ahead=15 * FRAME)
 
 
-def gate_after(pattern: str, options: GateOptions = OPTIONS) -> Gate:
+def gate_after(pattern: str, options: GateOptions = OPTIONS, manner: Manner = Manner()) -> Gate:  # noqa: B008
     """A gate that has heard frames: `#` voiced, `.` not; a digit n is n / 10."""
-    gate = Gate(options)
+    gate = Gate(options, manner)
     for place, mark in enumerate(pattern):
         probability = {"#": 1.0, ".": 0.0}.get(mark)
         gate.receive(Score(place * FRAME, (place + 1) * FRAME, int(mark) / 10 if probability is None else probability))
@@ -38,6 +40,11 @@ def gate_after(pattern: str, options: GateOptions = OPTIONS) -> Gate:
 
 def decisions(pattern: str, options: GateOptions = OPTIONS) -> list:
     return gate_after(pattern, options).take_decisions()
+
+
+def ended(end: int, last_speech: int, reason: str) -> SegmentEnded:
+    """What a detector that is not late has heard the end of; in samples."""
+    return SegmentEnded(end, last_speech, last_speech, reason)
 
 
 def frames(*counts: int) -> list[int]:
@@ -62,7 +69,7 @@ def test_a_short_gap_does_not_undo_a_beginning():
 
 
 def test_silence_ends_a_segment_where_the_gate_stands():
-    assert decisions("#" * 10 + "." * 39 + "#." + "." * 39)[1:] == [SegmentEnded(*frames(90, 50), "silence")]
+    assert decisions("#" * 10 + "." * 39 + "#." + "." * 39)[1:] == [ended(*frames(90, 50), "silence")]
 
 
 def test_no_segment_reaches_back_into_the_one_before():
@@ -81,7 +88,7 @@ def test_wavering_scores_change_nothing(pattern, state):
 def test_the_first_pause_late_in_a_segment_ends_it():
     early, late = "#" * 100 + "." * 20, "#" * 40 + "." * 9
     assert len(decisions(early + late)) == 1
-    assert decisions(early + late + ".")[1:] == [SegmentEnded(*frames(170, 160), "length")]
+    assert decisions(early + late + ".")[1:] == [ended(*frames(170, 160), "length")]
 
 
 def test_speech_without_a_pause_is_split_at_the_last_hop_that_fits():
@@ -98,9 +105,9 @@ def test_a_hop_longer_than_the_longest_segment_still_splits():
 @pytest.mark.parametrize(("pattern", "expected"), [
     ("", []),
     (".", []),
-    ("#", [SegmentStarted(0, 0), SegmentEnded(FRAME + 5, FRAME + 5, "flush")]),
-    ("#" * 9, [SegmentStarted(0, 0), SegmentEnded(9 * FRAME + 5, 9 * FRAME + 5, "flush")]),
-    ("#" * 9 + ".", [SegmentStarted(0, 0), SegmentEnded(10 * FRAME + 5, 9 * FRAME, "flush")]),
+    ("#", [SegmentStarted(0, 0), ended(FRAME + 5, FRAME + 5, "flush")]),
+    ("#" * 9, [SegmentStarted(0, 0), ended(9 * FRAME + 5, 9 * FRAME + 5, "flush")]),
+    ("#" * 9 + ".", [SegmentStarted(0, 0), ended(10 * FRAME + 5, 9 * FRAME, "flush")]),
 ])
 def test_a_cut_ends_what_is_open_or_has_only_begun(pattern, expected):
     gate = gate_after(pattern)
@@ -117,13 +124,57 @@ def test_who_speaks_on_after_a_cut_is_heard_from_the_cut_on():
     assert gate.take_decisions() == [SegmentStarted(9 * FRAME + 5, 9 * FRAME + 5)]
 
 
-@given(pattern=st.text("#.", max_size=700), pre_roll=st.integers(0, 60), end_silence=st.integers(5, 50))
-def test_segments_are_in_order_and_never_overlap(pattern, pre_roll, end_silence):
+HANGING_ON = Manner(end_delay=5 * FRAME)
+
+
+@given(speech=st.integers(12, 60), late=st.integers(0, 12), end_silence=st.integers(5, 60))
+def test_an_end_is_noticed_when_the_silence_has_lasted_however_long_the_detector_hangs_on(speech, late, end_silence):
+    options = dataclasses.replace(OPTIONS, end_silence=end_silence * FRAME)
+    gate = gate_after("#" * (speech + late) + "." * 100, options, Manner(end_delay=late * FRAME))
+    _, found = gate.take_decisions()
+    # Nothing is known of a silence before its first unvoiced score.
+    assert found == SegmentEnded(*frames(speech + max(end_silence, late + 1), speech, speech + late), "silence")
+
+
+def test_a_detector_that_hangs_on_notices_a_beginning_no_later():
+    assert gate_after("." * 50 + "#" * 5, manner=HANGING_ON).take_decisions() == decisions("." * 50 + "#" * 5)
+
+
+def test_a_pause_is_not_taken_to_be_longer_than_it_was_heard():
+    pattern = "#" * 170 + "." * 9
+    assert len(gate_after(pattern, manner=HANGING_ON).take_decisions()) == 1
+    assert gate_after(pattern + ".", manner=HANGING_ON).take_decisions()[1:] == [
+        SegmentEnded(*frames(180, 165, 170), "length")]
+
+
+@pytest.mark.parametrize(("pattern", "last_speech", "last_voiced"), [
+    ("#" * 9, 9 * FRAME + 5, 9 * FRAME + 5), ("#" * 11 + ".", 6 * FRAME, 11 * FRAME), ("##..", FRAME, 2 * FRAME),
+])
+def test_nothing_is_taken_off_speech_that_a_cut_falls_into(pattern, last_speech, last_voiced):
+    gate = gate_after(pattern, manner=HANGING_ON)
+    gate.cut(len(pattern) * FRAME + 5, "flush")
+    assert gate.take_decisions()[1:] == [SegmentEnded(len(pattern) * FRAME + 5, last_speech, last_voiced, "flush")]
+
+
+def test_speech_that_has_only_begun_at_a_cut_is_there_to_its_end():
+    gate = gate_after("." * 50 + "3", manner=Manner(voiced=0.75, begun=0.25, start_delay=14 * 160))
+    gate.cut(51 * FRAME, "flush")
+    assert gate.take_decisions()[1:] == [ended(*frames(51, 51), "flush")]
+
+
+@given(pattern=st.text("#.|", max_size=700), pre_roll=st.integers(0, 60), end_silence=st.integers(5, 50),
+       start_delay=st.integers(0, 14), end_delay=st.integers(0, 14))
+def test_segments_are_in_order_and_never_overlap(pattern, pre_roll, end_silence, start_delay, end_delay):
+    """With a cut in place of every bar."""
     options = GateOptions(5 * FRAME, end_silence * FRAME, pre_roll * FRAME, 200 * FRAME, 30 * FRAME, 15 * FRAME)
-    gate, open_since, latest = Gate(options), None, 0
-    for place, mark in enumerate(pattern):
-        earliest = gate.earliest_start
-        gate.receive(Score(place * FRAME, (place + 1) * FRAME, float(mark == "#")))
+    manner = Manner(0.5, 0.5, start_delay=start_delay * FRAME, end_delay=end_delay * FRAME)
+    gate, open_since, latest = Gate(options, manner), None, 0
+    for mark in pattern:
+        earliest, place = gate.earliest_start, gate.position
+        if mark == "|":
+            gate.cut(place, "flush")
+        else:
+            gate.receive(Score(place, place + FRAME, float(mark == "#")))
         for decision in gate.take_decisions():
             if isinstance(decision, SegmentStarted):
                 assert open_since is None and max(latest, earliest) <= decision.start <= decision.onset
@@ -132,7 +183,7 @@ def test_segments_are_in_order_and_never_overlap(pattern, pre_roll, end_silence)
                 assert open_since < decision.border <= decision.hop_end <= gate.position
                 open_since = decision.border
             else:
-                assert open_since <= decision.last_speech <= decision.end == gate.position
+                assert open_since <= decision.last_speech <= decision.last_voiced <= decision.end == gate.position
                 open_since, latest = None, decision.end
         assert open_since is None or gate.position - open_since <= options.max_segment + options.hop
 
@@ -148,8 +199,8 @@ class TestRecordings:
     GAP = np.zeros(24_000, np.int16)
 
     def segments(self, utterances: list[np.ndarray]) -> list[tuple[int, int]]:
-        gate = Gate(choose_options(Start(), SessionDefaults(), DEFAULT_WINDOWS).gate())
         vad = WebrtcVad(2)
+        gate = Gate(choose_options(Start(), SessionDefaults(), DEFAULT_WINDOWS).gate(), vad.manner)
         for utterance in utterances:
             vad.receive(utterance)
             vad.receive(self.GAP)

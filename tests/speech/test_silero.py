@@ -86,6 +86,7 @@ def test_sessions_are_judged_together_as_if_alone(net: SileroNet, speech: np.nda
         net.judge(waiting)
     for vad, part in zip(vads, parts, strict=True):
         together, alone = vad.take_scores(), heard(net, [part])
+        assert together[-1].end == len(part)
         np.testing.assert_allclose([score.probability for score in together], [score.probability for score in alone],
                                    atol=1e-4)
 

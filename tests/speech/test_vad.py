@@ -48,6 +48,17 @@ def test_a_voice_is_told_from_silence(aggressiveness):
     assert {score.probability for score in given_scores if 6_400 <= score.start and score.end <= 14_400} == {1.0}
 
 
+@pytest.mark.parametrize("aggressiveness", range(4))
+@given(frames=st.integers(10, 60))
+@settings(max_examples=10, deadline=None)
+def test_behind_speech_it_hangs_on_for_what_is_known(aggressiveness, frames):
+    speech = silence(0.4), voice(0.02 * frames)
+    found = scores(WebrtcVad(aggressiveness), [*speech, silence(0.5)])
+    hung_on = max(score.end for score in found if score.probability) - sum(map(len, speech))
+    assert (140, 140, 100, 100)[aggressiveness] * 16 <= hung_on <= (160, 160, 120, 120)[aggressiveness] * 16
+    assert WebrtcVad(aggressiveness).manner.end_delay <= hung_on
+
+
 def test_without_detection_all_is_speech_from_the_first_sample_on():
     vad = Always()
     assert vad.take_scores() == []

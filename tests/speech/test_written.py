@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_server.speech.rewritten import rewrite, spans_of, unchanged
+from stream_server.speech.rewritten import Rewritten, rewrite, spans_of, unchanged
 from stream_server.speech.written import LONGEST_PIECE, Writer, pieces
 
 WRITTEN = {
@@ -67,6 +67,25 @@ def test_what_the_rules_cannot_do_stands_as_it_was_said(writer: Writer, monkeypa
     for failing in (_raise, lambda text: "", lambda text: text + " 1", lambda text: "1" + text):
         monkeypatch.setattr(writer, "_normalise", failing)
         assert writer.write("一共五百个，百分之三") == unchanged("一共五百个，百分之三")
+
+
+def test_that_the_rules_failed_is_told_once_and_not_what_was_said(caplog: pytest.LogCaptureFixture):
+    writer = Writer()
+    rules, writer._normalise = writer._normalise, _raise
+    for _ in range(3):
+        assert writer.write("一共五百个") == unchanged("一共五百个")
+    writer._normalise = rules
+    assert writer.write("一共五百个").text == "一共500个"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "RuntimeError" in record.getMessage()
+    assert "5 characters" in record.getMessage() and "五百" not in caplog.text
+
+
+def test_the_rules_raise_where_they_find_no_way(writer: Writer):
+    """Which no text of Chinese characters alone is known to bring about, and no others are given to them."""
+    with pytest.raises(AssertionError):
+        writer._normalise("\0")
+    assert writer.write("一百\0") == Rewritten("100\0", ((0, 3), (0, 3), (3, 4)))
 
 
 def _raise(text: str) -> str:

@@ -22,7 +22,9 @@ def present() -> bool:
 def manifest(corpus: str) -> list[dict]:
     """Entries of `aishell`, `fleurs` or `clips`: `audio` (file name), `text` or None, and notes."""
     lines = (FOLDER / corpus / "manifest.jsonl").read_text("utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    entries = [json.loads(line) for line in lines if line.strip()]
+    assert entries, f"{corpus}/manifest.jsonl names no recording: tests that go through them would see none"
+    return entries
 
 
 @cache

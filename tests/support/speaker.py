@@ -21,7 +21,7 @@ from stream_server.doors.pieces import Joiner
 
 RATE = 48_000
 FRAME = 960
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 Packets = Callable[[int, bytes], list[bytes]]
 """What the network makes of the packet of a number: those that arrive now."""

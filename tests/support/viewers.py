@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tests.support.server import Server
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 TRIES = 40
 AT_ONCE = 8
 

@@ -14,7 +14,7 @@ class Norm(Structure):
 
 
 class Linear(Structure):
-    _fields_ = [("panels", c_void_p), ("steps", c_void_p), ("bias", c_void_p), ("inputs", c_int64),
+    _fields_ = [("panels", c_void_p), ("steps", c_void_p), ("ones", c_void_p), ("bias", c_void_p), ("inputs", c_int64),
                 ("outputs", c_int64)]
 
 
@@ -37,7 +37,7 @@ class Lstm(Structure):
     _fields_ = [("inputs", Linear), ("hidden", Linear), ("size", c_int64)]
 
 
-_VERSION = 3
+_VERSION = 4
 """Of the functions' arguments: a library from another time is not to be called."""
 
 _SIGNATURES = {

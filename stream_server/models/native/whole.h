@@ -9,6 +9,7 @@
 #include "attention.h"
 
 constexpr int64_t PANEL = 16;       // columns at once: two registers
+constexpr int64_t MOST_QUERIES = 6;  // at once: twelve sums in registers, the others hold keys and a query
 constexpr int64_t WHOLE_FROM = 32;  // frames from which packing pays
 
 // `out` [ROWS, 16], `out_apart` from each other: `rows` [ROWS, depth], `apart`, by a panel [depth, 16].
@@ -71,9 +72,9 @@ inline void attend_whole(const float* queries, int64_t frames, int64_t apart, Ke
     using Block = decltype(&attend_packed<1>);
     static const Block blocks[] = {attend_packed<1>, attend_packed<2>, attend_packed<3>,
                                    attend_packed<4>, attend_packed<5>, attend_packed<6>};
-    const int64_t count = present.count, depth = size / heads, parts = (count + MOST_ROWS - 1) / MOST_ROWS;
-    scores.resize(MOST_ROWS * panels_of(count) * PANEL);
-    mixed.resize(MOST_ROWS * panels_of(depth) * PANEL);
+    const int64_t count = present.count, depth = size / heads, parts = (count + MOST_QUERIES - 1) / MOST_QUERIES;
+    scores.resize(MOST_QUERIES * panels_of(count) * PANEL);
+    mixed.resize(MOST_QUERIES * panels_of(depth) * PANEL);
     for (int64_t head = some.from; head < some.to; head++) {
         const float* keys = present.rows + head * depth;
         pack(keys, keys + size, present.apart, count, depth, key_panels, value_panels);
