@@ -14,7 +14,7 @@ import pytest
 
 from stream_server.cli import main
 
-QUICK = ("--seconds", "1", "--slots", "4", "--threads", "1", "--buckets", "1", "4")
+QUICK = ("--dtype", "fp32", "--seconds", "1", "--slots", "4", "--threads", "1", "--buckets", "1", "4")
 
 
 @pytest.fixture(autouse=True)
