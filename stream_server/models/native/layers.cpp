@@ -1,5 +1,6 @@
-// Whole layers of the streaming Paraformer for a batch of rows, on x86 with AVX2. What they compute is said in
-// encoder.py and decoder.py; matrices are those of products.h, everything else is fp32. One thread; no state.
+// Whole layers of the streaming Paraformer for a batch of rows, on x86 from AVX2 on. What they compute is said in
+// encoder.py and decoder.py; matrices are those of products.h, everything else is fp32. One thread; no state but how
+// matrices are multiplied.
 
 #include <cstring>
 
@@ -45,7 +46,7 @@ static KeysValues past_of(const Past& past, int64_t row, int64_t size) {
 extern "C" {
 
 // To be raised with every change of a function's arguments: library.py has it too.
-int64_t stream_version() { return 4; }
+int64_t stream_version() { return 5; }
 
 // Of a structure, for those who declare it in another language.
 int64_t stream_size_of(const char* name) {
@@ -60,7 +61,18 @@ int64_t stream_size_of(const char* name) {
     return 0;
 }
 
-bool stream_kernels_run_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+// How products are computed, or null where they cannot be here; 'avx2', 'avx512-vnni', 'amx-int8'.
+const char* stream_way() { return way_in_use ? way_in_use->name : nullptr; }
+
+// For who compares them: whether it runs here, and is used from now on.
+bool stream_use_way(const char* name) {
+    for (const Way& way : WAYS)
+        if (!std::strcmp(way.name, name) && way.runs_here()) {
+            way_in_use = &way;
+            return true;
+        }
+    return false;
+}
 
 // `out` [rows, outputs] of `rows` [rows, inputs], normalised first where there is a norm.
 void stream_linear(const Norm* norm, const Linear* linear, const float* rows, int64_t count, float* out) {

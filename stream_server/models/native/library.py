@@ -37,13 +37,14 @@ class Lstm(Structure):
     _fields_ = [("inputs", Linear), ("hidden", Linear), ("size", c_int64)]
 
 
-_VERSION = 4
+_VERSION = 5
 """Of the functions' arguments: a library from another time is not to be called."""
 
 _SIGNATURES = {
     "stream_version": (),
     "stream_size_of": (c_char_p,),
-    "stream_kernels_run_here": (),
+    "stream_way": (),
+    "stream_use_way": (c_char_p,),
     "stream_linear": (POINTER(Norm), POINTER(Linear), c_void_p, c_int64, c_void_p),
     "stream_encoder_layer": (POINTER(EncoderLayer), c_void_p, POINTER(Past), c_void_p, c_int64, c_int64, c_void_p,
                              c_void_p),
@@ -57,7 +58,7 @@ _SIGNATURES = {
     "stream_decoder_layer": (POINTER(DecoderLayer), c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Past), c_void_p,
                              c_int64, c_int64, c_void_p, c_void_p),
 }
-_RESULTS = {"stream_version": c_int64, "stream_size_of": c_int64, "stream_kernels_run_here": c_bool}
+_RESULTS = {"stream_version": c_int64, "stream_size_of": c_int64, "stream_way": c_char_p, "stream_use_way": c_bool}
 _STRUCTURES = {structure.__name__: structure for structure in (Norm, Linear, EncoderLayer, DecoderLayer, Past, Lstm)}
 
 _REMEDY = ("install a C++ compiler (Debian and Ubuntu: apt install g++), then ./run_stream.sh or pip install -e . once "
@@ -81,6 +82,6 @@ def kernels() -> ctypes.CDLL:
     if library.stream_version() != _VERSION or any(library.stream_size_of(name.encode()) != size
                                                    for name, size in sizes.items()):
         raise OSError(f"its kernels are not those of this version: {_REMEDY}")
-    if not library.stream_kernels_run_here():
+    if library.stream_way() is None:
         raise OSError("this needs an x86 processor with AVX2")
     return library
