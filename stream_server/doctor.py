@@ -45,7 +45,7 @@ def _processor(settings: ServeSettings) -> None:
     import torch
 
     from stream_server.models.devices import choose_device, choose_dtype
-    from stream_server.models.native.library import kernels
+    from stream_server.models.native.library import way
 
     for number in range(torch.cuda.device_count()):
         print(f"{'cuda:' + str(number):<14}{torch.cuda.get_device_name(number)}")
@@ -54,8 +54,7 @@ def _processor(settings: ServeSettings) -> None:
     print(f"{'device':<14}{device}, {dtype}" + ("" if torch.cuda.device_count() else "; no CUDA device here"))
     if device == "cpu":
         try:
-            kernels()
-            print(f"{'int8':<14}can be had")
+            print(f"{'int8':<14}can be had, by {way()}")
         except OSError as error:
             print(f"{'int8':<14}cannot be had: {error}")
 

@@ -61,10 +61,10 @@ int64_t stream_size_of(const char* name) {
     return 0;
 }
 
-// How products are computed, or null where they cannot be here; 'avx2', 'avx512-vnni', 'amx-int8'.
+// How products are computed, by its name in products.h; null where they cannot be here.
 const char* stream_way() { return way_in_use ? way_in_use->name : nullptr; }
 
-// For who compares them: whether it runs here, and is used from now on.
+// For who compares them, while nothing is computed: whether it runs here, and is used from now on.
 bool stream_use_way(const char* name) {
     for (const Way& way : WAYS)
         if (!std::strcmp(way.name, name) && way.runs_here()) {

@@ -85,3 +85,17 @@ def kernels() -> ctypes.CDLL:
     if library.stream_way() is None:
         raise OSError("this needs an x86 processor with AVX2")
     return library
+
+
+WAYS = ("avx2", "avx512-vnni", "amx-int8")
+"""How products of bytes can be computed, the slowest first: all give the same to the bit."""
+
+
+def way() -> str:
+    """The one that is used: the fastest that this processor has. Raises OSError as `kernels` does."""
+    return kernels().stream_way().decode()
+
+
+def use_way(name: str) -> bool:
+    """For who compares them, while nothing is computed: whether it runs here, and is used from now on."""
+    return kernels().stream_use_way(name.encode())
