@@ -60,12 +60,17 @@ void score(const float* queries, int64_t apart, const std::vector<const float*>&
     }
 }
 
+// The largest of the first `count` scores, and those behind them, up to `padded`, less than any.
+inline float pad_scores(float* scores, int64_t count, int64_t padded) {
+    std::fill(scores + count, scores + padded, -1e30f);
+    __m256 most = _mm256_loadu_ps(scores);
+    for (int64_t k = 8; k < padded; k += 8) most = _mm256_max_ps(_mm256_loadu_ps(scores + k), most);
+    return largest_of(most);
+}
+
 // Scores of one query to shares that add up to one; those from `count` on to zero.
 inline void soften(float* scores, int64_t count, int64_t padded, float scale) {
-    float most = scores[0];
-    for (int64_t k = 1; k < count; k++) most = std::max(most, scores[k]);
-    for (int64_t k = count; k < padded; k++) scores[k] = -1e30f;
-    const __m256 top = _mm256_set1_ps(most), factor = _mm256_set1_ps(scale);
+    const __m256 top = _mm256_set1_ps(pad_scores(scores, count, padded)), factor = _mm256_set1_ps(scale);
     __m256 sum = _mm256_setzero_ps();
     for (int64_t k = 0; k < padded; k += 8) {
         const __m256 share = exponential(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(scores + k), top), factor));

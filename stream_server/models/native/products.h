@@ -13,18 +13,19 @@ struct Way {
     const char* name;
     Multiply multiply;
     bool (*runs_here)();
+    bool wide;  // with registers of sixteen numbers
 };
 
 inline bool avx2_runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 // The slowest first.
 constexpr Way WAYS[] = {
-    {"avx2", multiply_by_avx2, avx2_runs_here},
+    {"avx2", multiply_by_avx2, avx2_runs_here, false},
 #ifdef HAS_WIDE
-    {"avx512-vnni", multiply_by_vnni, wide_runs_here},
+    {"avx512-vnni", multiply_by_vnni, wide_runs_here, true},
 #endif
 #ifdef HAS_TILES
-    {"amx-int8", multiply_by_amx, tiles_run_here},
+    {"amx-int8", multiply_by_amx, tiles_run_here, true},
 #endif
 };
 
