@@ -54,11 +54,16 @@ class Costs:
         return best
 
     @property
+    def row_seconds(self) -> float:
+        """Of a row in such a step."""
+        return self.seconds[self.best_batch] / self.best_batch
+
+    @property
     def streams(self) -> int:
         """How many streams that speak without a pause this device carries in real time, at least 1, their second passes
         included."""
         hop = self.window.hop_samples / SAMPLE_RATE
-        second_of_speech = self.seconds[self.best_batch] / self.best_batch / hop
+        second_of_speech = self.row_seconds / hop
         if self.second is not None:
             second_of_speech += self.second.seconds_each / SECOND_PASS_S
         return max(1, int(LOAD * self.workers / second_of_speech))

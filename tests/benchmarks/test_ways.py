@@ -1,4 +1,4 @@
-"""The measurement itself over a model that is quick: each way that is here is timed, and the fastest is in use again."""
+"""The measurement itself, with a model that is quick: each way here is timed, and the fastest is in use again."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ def test_a_batch_grows_while_it_pays() -> None:
     # A row costs 30, 20, 15, 12.5, 11.25 and then 10.6 ms, which is no longer worth it.
     assert costs.best_batch == 16
     assert sorted(costs.seconds) == [1, 2, 4, 8, 16, 32]
+    assert costs.row_seconds == pytest.approx(0.01125)
     assert costs.streams == int(LOAD * 0.6 / 0.01125)
 
 

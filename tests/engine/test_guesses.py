@@ -117,6 +117,20 @@ def test_where_the_engine_is_busy_nothing_is_guessed() -> None:
     assert bench.numbers.guesses_begun == 0 and not bench.engine.busy
 
 
+@pytest.mark.parametrize(("row_seconds", "guesses"), [(0.1, 0), (0.02, 1)])
+def test_steps_of_few_rows_count_as_what_their_rows_would_take_under_load(row_seconds: float, guesses: int) -> None:
+    bench = Bench(row_seconds=row_seconds)
+    samples = sound(HOP)
+    # Each step of the one row takes a tenth of a second by the engine's clock.
+    steps = round(1.5 * MOST_LOAD * MEMORY_S / 0.1)
+    for sequence in range(steps):
+        bench.chunk("a", samples, sequence)
+        bench.engine.step(bench.now)
+    guess(bench, "a", samples[:300], Span(10, steps * HOP + 300))
+    bench.engine.step(bench.now)
+    assert bench.numbers.guesses_begun == guesses
+
+
 def test_what_makes_no_sense_is_no_guess() -> None:
     bench = Bench()
     samples = begun(bench, pieces=0)
