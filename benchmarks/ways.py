@@ -24,10 +24,12 @@ from stream_server.bench.steps import Measured, Streams
 from stream_server.bench.subject import make_subject
 from stream_server.config import ServeSettings
 from stream_server.models.native.library import WAYS, use_way, way
+from stream_server.models.quantised import check_int8
 
 
 def main(argv: Sequence[str]) -> int:
     options = _options(argv)
+    check_int8("cpu")
     fastest = way()
     ways = [name for name in WAYS if use_way(name)]
     use_way(fastest)
@@ -35,8 +37,10 @@ def main(argv: Sequence[str]) -> int:
     subject = make_subject(ServeSettings(model=options.model, device="cpu", dtype="int8", threads=options.threads,
                                          slots=options.threads * largest))
     streams = Streams(subject.runner, Speech(options.audio), largest, subject.runner.workers)
-    steps = _measure(streams, ways, options.batches, options.seconds)
-    use_way(fastest)
+    try:
+        steps = _measure(streams, ways, options.batches, options.seconds)
+    finally:
+        use_way(fastest)
     rows = [{"way": name, "batch": batch, "steps": len(seconds), "best ms": round(1000 * min(seconds), 1),
              "p50 ms": round(1000 * median(seconds), 1),
              "chunks/s": round(subject.runner.workers * batch / median(seconds), 1)}

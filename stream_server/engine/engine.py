@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -60,12 +59,13 @@ class Engine:
     Nothing a door says raises. `capacity` is how many sessions are admitted, by default as many as there are slots;
     beyond that, streams without a slot wait for one. With a `second` model segments that are closed are heard again
     by it, whenever no chunk is ready; without one, none asks for it. A `scribe` writes finals as people read them.
-    `row_seconds`: of a row in the largest step that pays. While there is little to do steps have few rows, and each
-    takes longer; under load it would not, so that no row counts as more of the load.
+    While there is little to do, steps have few rows, and each takes longer than it would under load: `weight` is the
+    part of a step of so many rows that counts as load.
     """
 
     def __init__(self, runner: Runner, *, capacity: int | None = None, max_batch: int | None = None,
-                 row_seconds: float = math.inf, second: SecondOptions | None = None, scribe: Scribe | None = None,
+                 weight: Callable[[int], float] | None = None, second: SecondOptions | None = None,
+                 scribe: Scribe | None = None,
                  statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity or runner.slots
         self._statistics = statistics or Statistics()
@@ -76,7 +76,7 @@ class Engine:
         self._lists = Lists(GraphCache(Speller(runner.vocabulary)), self._listen_for, clock)
         self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
         self._load = Load(runner.workers)
-        self._row_seconds = row_seconds
+        self._weight = weight or (lambda rows: 1.0)
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
         self._outbox: list[tuple[bytes, EngineMessage]] = []
@@ -174,7 +174,7 @@ class Engine:
             self._load.add(outcome.seconds)
             self._writing.finish(outcome)
             return
-        self._load.add(min(outcome.seconds, len(begun.rows) * self._row_seconds))
+        self._load.add(outcome.seconds * self._weight(len(begun.rows)))
         self._lists.step_s = outcome.seconds
         self._statistics.failed_batches += outcome.failed
         self._statistics.count_step(begun.window, len(begun.rows), outcome.seconds)

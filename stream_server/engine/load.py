@@ -9,7 +9,7 @@ MEMORY_S = 4.0
 
 
 class Load:
-    """Share of the workers' time that work has taken of late, 0 to about 1."""
+    """Share of the workers' time that work has taken of late, 0 to about 1, as far as it is counted."""
 
     def __init__(self, workers: int) -> None:
         self._whole = MEMORY_S * workers
@@ -17,7 +17,7 @@ class Load:
         self._now = 0.0
 
     def add(self, seconds: float) -> None:
-        """A worker has been at something for so long."""
+        """A worker has been at something for so long, or so much of it counts."""
         self._busy += seconds
 
     def tick(self, now: float) -> None:

@@ -3,9 +3,10 @@
 Weights are quantised once, symmetrically for each output channel; inputs in every step, between the least and the most
 of each row, so that a row's result is its own: to the bit the same beside any neighbours. All but the matrices is fp32.
 
-The processor adds products of bytes up in 16 bits, four of them before they are widened. That no sum is ever cut is
+AVX2 adds products of bytes up in 16 bits, four of them before they are widened. That no sum is ever cut is
 seen to by the weights: a channel's step is as fine as eight bits allow, or as any four neighbours together allow,
 whichever is coarser. That costs weights as they come about one bit of eight; two, if all were held to what is safe.
+Processors that need no such care have the same weights: the text is the same on all.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ FOUR_MOST = (2 ** 15 - 1) // INPUT_MOST
 """Of four weights whose products are added in 16 bits: the most that those of one sign sum up to."""
 
 COLUMNS = 16
-"""Outputs in a panel: see `native/products.h`."""
+"""Outputs in a panel: see `native/rows.h`."""
 
 ROWS_AT_ONCE = 40
-"""Frames of a segment in a part of a layer's work, a multiple of the kernels' five: a millisecond or two."""
+"""Frames of a segment in a part of a layer's work: a millisecond or two. More were no faster."""
 
 _COARSER = 1.005
 """Times the step of a channel whose weights, once rounded, sum up to too much."""

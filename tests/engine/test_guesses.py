@@ -117,9 +117,9 @@ def test_where_the_engine_is_busy_nothing_is_guessed() -> None:
     assert bench.numbers.guesses_begun == 0 and not bench.engine.busy
 
 
-@pytest.mark.parametrize(("row_seconds", "guesses"), [(0.1, 0), (0.02, 1)])
-def test_steps_of_few_rows_count_as_what_their_rows_would_take_under_load(row_seconds: float, guesses: int) -> None:
-    bench = Bench(row_seconds=row_seconds)
+@pytest.mark.parametrize(("weight", "guesses"), [(1.0, 0), (0.8, 0), (0.5, 1)])
+def test_a_step_counts_as_much_load_as_it_weighs(weight: float, guesses: int) -> None:
+    bench = Bench(weight=weight)
     samples = sound(HOP)
     # Each step of the one row takes a tenth of a second by the engine's clock.
     steps = round(1.5 * MOST_LOAD * MEMORY_S / 0.1)

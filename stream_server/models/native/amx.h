@@ -3,25 +3,10 @@
 
 #include "vnni.h"
 
-#if defined(HAS_WIDE) && defined(__linux__) && __GNUC__ >= 11
+#if defined(HAS_WIDE) && defined(__linux__) && defined(__x86_64__) && __GNUC__ >= 11
 #define HAS_TILES
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni,amx-tile,amx-int8")
-
-constexpr int64_t TILE_ROWS = 16;
-constexpr int64_t TILE_INPUTS = 64;
-constexpr int64_t TILE_NUMBERS = TILE_ROWS * COLUMNS;  // of sums; in bytes four times as many, as of weights
-
-// How tiles 0 to 7 are used: sums of the first part of rows by two panels, and of the second; numbers of both parts;
-// weights of both panels.
-struct Tiles {
-    uint8_t palette = 1, start = 0, zeros[14] = {};
-    uint16_t bytes[16] = {};
-    uint8_t rows[16] = {};
-};
 
 // A process has to ask for the registers; what runs in it afterwards keeps them.
 inline bool tiles_run_here() {
@@ -30,19 +15,35 @@ inline bool tiles_run_here() {
            !syscall(SYS_arch_prctl, REQUEST, TILE_DATA);
 }
 
-// The intrinsics do not tell the compiler what memory they read: what was written must be there before they do.
-inline void settle_memory() { asm volatile("" ::: "memory"); }
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni,amx-tile,amx-int8")
 
-// Tiles for parts of `rows`.
+constexpr int64_t TILE_ROWS = 16;
+constexpr int64_t TILE_INPUTS = 64;
+constexpr int64_t TILE_NUMBERS = TILE_ROWS * COLUMNS;  // of sums; in bytes four times as many, as of weights
+
+// What LDTILECFG reads.
+struct Tiles {
+    uint8_t palette = 1, start = 0, zeros[14] = {};
+    uint16_t bytes[16] = {};
+    uint8_t rows[16] = {};
+};
+static_assert(sizeof(Tiles) == 64);
+
+// Tiles 0 to 3 are sums of the first part of rows by two panels, and of the second; 4 and 5 numbers of both parts; 6 and
+// 7 weights of both panels. Parts have so many `rows`.
 inline void shape_tiles(int64_t rows) {
-    alignas(64) Tiles tiles;
+    Tiles tiles;
     for (int tile = 0; tile < 8; tile++) {
         tiles.bytes[tile] = LINE;
         tiles.rows[tile] = tile < 6 ? rows : TILE_INPUTS / 4;
     }
-    settle_memory();
-    _tile_loadconfig(&tiles);
+    // The intrinsic tells the compiler that eight bytes of them are read.
+    asm volatile("ldtilecfg %0" : : "m"(tiles));
 }
+
+// The intrinsics do not tell the compiler what memory they read: what was written must be there before they do.
+inline void settle_memory() { asm volatile("" ::: "memory"); }
 
 // A turn: 64 inputs of `A` parts of rows, `apart` from each other, by those of `P` panels.
 template <int A, int P>
@@ -69,6 +70,7 @@ void sum_tiles(const uint8_t* rows, int64_t width, int64_t apart, const int8_t* 
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+    settle_memory();
     for (int64_t k = 0; k < whole; k += TILE_INPUTS) {
         for (int64_t line = 0; line < lines; line++, ahead += LINE)
             _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
@@ -91,8 +93,8 @@ void sum_tiles(const uint8_t* rows, int64_t width, int64_t apart, const int8_t* 
 }
 
 // See `multiply`.
-inline void multiply_by_amx(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then, float* out,
-                            int64_t out_stride) {
+inline void multiply_by_amx(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then,
+                            float* out, int64_t out_stride) {
     const int64_t parts = (x.rows + TILE_ROWS - 1) / TILE_ROWS, rows = (x.rows + parts - 1) / parts;
     const int64_t pairs = (parts + 1) / 2, turns = std::max<int64_t>(1, x.width / TILE_INPUTS);
     alignas(64) int32_t sums[4 * TILE_NUMBERS];

@@ -1,8 +1,6 @@
 // Attention of a few queries to keys wherever they lie, and the memory block of SAN-M (arXiv 2006.01713); all in fp32.
 #pragma once
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -60,11 +58,12 @@ void score(const float* queries, int64_t apart, const std::vector<const float*>&
     }
 }
 
-// The largest of the first `count` scores, and those behind them, up to `padded`, less than any.
+// The largest of the first `count` scores; those behind them, up to `padded`, become less than any that counts.
 inline float pad_scores(float* scores, int64_t count, int64_t padded) {
-    std::fill(scores + count, scores + padded, -1e30f);
+    std::fill(scores + count, scores + padded, scores[0]);
     __m256 most = _mm256_loadu_ps(scores);
     for (int64_t k = 8; k < padded; k += 8) most = _mm256_max_ps(_mm256_loadu_ps(scores + k), most);
+    std::fill(scores + count, scores + padded, -1e30f);
     return largest_of(most);
 }
 

@@ -73,8 +73,8 @@ void multiply_block(const uint8_t* rows, const Scale* scales, int64_t inputs, co
 }
 
 // See `multiply`.
-inline void multiply_by_avx2(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then, float* out,
-                             int64_t out_stride) {
+inline void multiply_by_avx2(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then,
+                             float* out, int64_t out_stride) {
     using Block = decltype(&multiply_block<1>);
     static const Block blocks[] = {multiply_block<1>, multiply_block<2>, multiply_block<3>, multiply_block<4>,
                                    multiply_block<5>};

@@ -43,6 +43,7 @@ static KeysValues past_of(const Past& past, int64_t row, int64_t size) {
     return {past.frames + past.slots[row] * past.slot_apart, past.counts[row], 2 * size};
 }
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 // To be raised with every change of a function's arguments: library.py has it too.
@@ -232,3 +233,4 @@ void stream_decoder_layer(const DecoderLayer* layer, float* x, const int64_t* st
     multiply(numbers, layer->out, Then::add, x);
 }
 }
+#pragma GCC visibility pop

@@ -92,7 +92,8 @@ WAYS = ("avx2", "avx512-vnni", "amx-int8")
 
 
 def way() -> str:
-    """The one that is used: the fastest that this processor has. Raises OSError as `kernels` does."""
+    """The one that is used: the fastest that this processor has, unless another was chosen. Raises OSError as
+    `kernels` does."""
     return kernels().stream_way().decode()
 
 

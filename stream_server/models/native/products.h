@@ -31,13 +31,14 @@ constexpr Way WAYS[] = {
 
 inline const Way* fastest_way() {
     const Way* found = nullptr;
+    __builtin_cpu_init();
     for (const Way& way : WAYS)
         if (way.runs_here()) found = &way;
     return found;
 }
 
 // Null where there is none. Changed by who compares, while nothing is computed.
-inline const Way* way_in_use = fastest_way();
+static const Way* way_in_use = fastest_way();
 
 // Outputs `first` to `first + count` of `linear` for all of `x`; `first` is a multiple of 16. Steps, ones and bias are
 // padded to a multiple of 16. `out` is where the first of these outputs of the first row goes.

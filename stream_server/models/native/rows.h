@@ -1,7 +1,14 @@
 // Rows of numbers in 8 bits, and matrices of weights in 8 bits that they are multiplied by.
 #pragma once
 
+// GCC warns of what its own header of AVX512 leaves undefined on purpose.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <algorithm>
 #include <cstdint>

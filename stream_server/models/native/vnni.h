@@ -3,18 +3,20 @@
 
 #include "rows.h"
 
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && __GNUC__ >= 9 && !defined(__clang__)
 #define HAS_WIDE
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")
 
-constexpr int64_t MOST_WIDE_ROWS = 6;  // at once, by two panels: twelve sums in registers, and weights and an input
-constexpr int64_t FOUR = 4;             // inputs that are added up at once
-
+// Outside of what is compiled for such processors: it finds out whether this is one.
 inline bool wide_runs_here() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")
+
+constexpr int64_t MOST_WIDE_ROWS = 6;  // at once, by two panels: twelve sums in registers, and weights and an input
+constexpr int64_t FOUR = 4;            // inputs that are added up at once
 
 // Sums of a row by a panel to its outputs, those of `there`: in the same order of operations as AVX2's, to the bit.
 inline __attribute__((always_inline)) void put_wide(__m512i sums, Scale scale, const Panel& panel, __mmask16 there,
@@ -83,8 +85,8 @@ inline auto wide_block(int64_t panels, int64_t rows) {
 }
 
 // See `multiply`.
-inline void multiply_by_vnni(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then, float* out,
-                             int64_t out_stride) {
+inline void multiply_by_vnni(const Quantised& x, const Linear& linear, int64_t first, int64_t count, Then then,
+                             float* out, int64_t out_stride) {
     const int64_t parts = (x.rows + MOST_WIDE_ROWS - 1) / MOST_WIDE_ROWS;
     for (int64_t c = 0; c < count; c += 2 * COLUMNS) {
         const int64_t panels = count - c > COLUMNS ? 2 : 1, bytes = panels * COLUMNS * linear.inputs;

@@ -62,8 +62,8 @@ inline __attribute__((always_inline)) void product_wide(const float* rows, int64
 }
 
 template <int ROWS>
-void multiply_panels_wide(const float* rows, int64_t apart, const float* panels, int64_t depth, int64_t width, float* out,
-                          int64_t out_apart) {
+void multiply_panels_wide(const float* rows, int64_t apart, const float* panels, int64_t depth, int64_t width,
+                          float* out, int64_t out_apart) {
     int64_t c = 0;
     for (; c + PANEL < width; c += 2 * PANEL)
         product_wide<ROWS, 2>(rows, apart, panels + c * depth, depth, out + c, out_apart);
@@ -95,13 +95,14 @@ inline void pack(const float* keys, const float* values, int64_t apart, int64_t 
 }
 
 // `product` for all columns [width] of a matrix in panels.
-using Products = void (*)(const float* rows, int64_t apart, const float* panels, int64_t depth, int64_t width, float* out,
-                          int64_t out_apart);
+using Products = void (*)(const float* rows, int64_t apart, const float* panels, int64_t depth, int64_t width,
+                          float* out, int64_t out_apart);
 
 template <int ROWS>
 void multiply_panels(const float* rows, int64_t apart, const float* panels, int64_t depth, int64_t width, float* out,
                      int64_t out_apart) {
-    for (int64_t c = 0; c < width; c += PANEL) product<ROWS>(rows, apart, panels + c * depth, depth, out + c, out_apart);
+    for (int64_t c = 0; c < width; c += PANEL)
+        product<ROWS>(rows, apart, panels + c * depth, depth, out + c, out_apart);
 }
 
 template <int... ROWS>
@@ -142,7 +143,8 @@ inline void attend_whole(const float* queries, int64_t frames, int64_t apart, Ke
         for (int64_t part = 0; part < parts; part++) {
             const int64_t from = part * count / parts, rows = (part + 1) * count / parts - from;
             const Products multiply = products_of(rows);
-            multiply(queries + from * apart + head * depth, apart, key_panels.data(), depth, padded, scores.data(), padded);
+            multiply(queries + from * apart + head * depth, apart, key_panels.data(), depth, padded, scores.data(),
+                     padded);
             for (int64_t r = 0; r < rows; r++) soften(scores.data() + r * padded, count, padded, scale);
             multiply(scores.data(), padded, value_panels.data(), count, wide, mixed.data(), wide);
             for (int64_t r = 0; r < rows; r++)
