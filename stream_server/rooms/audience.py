@@ -74,6 +74,8 @@ class Audience:
         self._end: bytes | None = None
         for said in scene.said:
             self._keep(said)
+        self._told = self.last
+        """The last final that `flush` has seen."""
         if scene.room.ended_ms is not None:
             self._end = events.ended_event(scene.room.ended_ms, "ended")
 
@@ -146,9 +148,12 @@ class Audience:
         """Sends what is new to all who keep up."""
         data = b"".join((*self._news, *(self._partials[speaker][1] for speaker in self._fresh)))
         other = len(self._fresh) or any(not event.startswith(b"event: final") for event in self._news)
+        told, self._told = self._told, self.last
         self._news.clear()
         self._fresh.clear()
-        if data:
+        if len(data) > MOST_UNSENT:
+            self._catch_up_all(told, bool(other), now)
+        elif data:
             self._broadcast(chunk(data), now, bool(other))
         if self._end is not None:
             for viewer in [viewer for viewer in self.viewers if not viewer.behind]:
@@ -208,6 +213,15 @@ class Audience:
             if unsent > MOST_UNSENT:
                 viewer.behind, viewer.missed, viewer.seen = True, False, self.last
                 viewer.unsent, viewer.moved_at = unsent, now
+
+    def _catch_up_all(self, told: int, other: bool, now: float) -> None:
+        """In place of `_broadcast` where it is too much at once: who has kept up, to the final `told`, is behind now."""
+        for viewer in list(self.viewers):
+            if viewer.behind:
+                viewer.missed = viewer.missed or other
+            else:
+                viewer.behind, viewer.missed, viewer.seen = True, other, told
+                self._catch_up(viewer, now)
 
     def _catch_up(self, viewer: Viewer, now: float) -> None:
         """Gives a viewer the finals that it lacks, as many as there is room for, then how things stand."""

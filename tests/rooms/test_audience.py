@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_server.rooms import events
@@ -182,10 +182,11 @@ def test_people_come_and_go_and_the_room_changes() -> None:
 def test_the_end_comes_last_and_once() -> None:
     group = audience()
     quick, slow = enter(group), enter(group)
-    group.show(scene(*(said(number, text="x" * 4000) for number in range(1, 41))))
-    group.flush(0.0)
+    for number in range(1, 41):
+        group.show(scene(said(number, text="x" * 4000)))
+        group.flush(0.0)
+        quick.swallow()
     group.show(scene(said(41), room=ROOM._replace(ended_ms=ROOM.began_ms + 5)))
-    quick.swallow()
     group.tick(0.0)
     assert kinds(quick.take())[-3:] == ["final", "room", "ended"] and quick.over == 1
     assert slow.over == 0
@@ -199,6 +200,22 @@ def test_the_end_comes_last_and_once() -> None:
         group.tick(2 + step)
     assert finals(late.take()) == list(range(1, 42)) and kinds(late.take())[-1] == "ended" and late.over == 1
     assert not group.viewers
+
+
+def test_what_comes_all_at_once_is_given_in_pieces() -> None:
+    group = audience()
+    reader = enter(group)
+    speak(group, LI, "一", segment=9)
+    group.show(scene(*(said(number, text="x" * 4000) for number in range(1, 101))))
+    group.flush(0.0)
+    for second in range(30):
+        reader.swallow()
+        group.tick(float(second))
+    assert reader.most <= MOST_UNSENT + PIECE
+    assert finals(reader.take()) == list(range(1, 101)) and kinds(reader.take())[-1] == "一"
+    group.show(scene(said(101)))
+    group.flush(30.0)
+    assert finals(reader.take())[-1] == 101
 
 
 def test_who_takes_nothing_is_cut_off_and_who_takes_little_is_not() -> None:
@@ -241,6 +258,8 @@ STEPS = st.lists(st.one_of(
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
+@example([("final", 1, 3_000), *[("final", 3, 20_000)] * 3])
+@example([("people", 1, 0), *[("final", 3, 20_000)] * 3, ("partial", 0, 1), ("flush", 0, 0), ("take", 0, 50_000)])
 def test_whatever_happens_each_final_comes_once_in_order_and_all_end_with_the_same(steps: list[tuple]) -> None:
     group = audience()
     readers = [(0, enter(group)), (0, enter(group))]
@@ -271,7 +290,7 @@ def test_whatever_happens_each_final_comes_once_in_order_and_all_end_with_the_sa
     states = [state(reader.take()) for _, reader in readers]
     for (after, reader), shown in zip(readers, states, strict=True):
         assert finals(reader.take()) == list(range(after + 1, number + 1))
-        assert reader.most <= MOST_UNSENT + PIECE + 4 * 21_000
+        assert reader.most <= MOST_UNSENT + PIECE + 2 * 21_000
         assert shown == states[0] and set(shown[0]) == {speaker.id for speaker in here}
 
 
