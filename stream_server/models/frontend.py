@@ -63,9 +63,12 @@ class Frontend(nn.Module):
 
     def __init__(self, shift: Tensor, scale: Tensor) -> None:
         super().__init__()
-        hamming = torch.hamming_window(_LENGTH, periodic=False, alpha=0.54, beta=0.46)
+        # On the meta device PyTorch would import its compiler for them, two seconds of every start.
+        with torch.device("cpu"):
+            hamming = torch.hamming_window(_LENGTH, periodic=False, alpha=0.54, beta=0.46)
+            banks = mel_banks()
         self.register_buffer("hamming", hamming, persistent=False)
-        self.register_buffer("banks", mel_banks(), persistent=False)
+        self.register_buffer("banks", banks, persistent=False)
         self.register_buffer("shift", shift.float(), persistent=False)
         self.register_buffer("scale", scale.float(), persistent=False)
 

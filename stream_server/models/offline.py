@@ -128,7 +128,9 @@ class OfflineParaformer(nn.Module):
         self.decoder = Decoder(base)
         if architecture.bias:
             # Hotwords are read with the embeddings that the decoder was trained with and else does not need.
-            self.decoder.embed = nn.Sequential(nn.Embedding(base.vocabulary, base.size))
+            # Not made up: on the meta device PyTorch would import its compiler for that, two seconds of every start.
+            embeddings = nn.Embedding.from_pretrained(torch.empty(base.vocabulary, base.size), freeze=False)
+            self.decoder.embed = nn.Sequential(embeddings)
             self.bias_encoder = nn.LSTM(base.size, base.size, 2, batch_first=True)
             self.seaco_decoder = Decoder(architecture.bias_decoder, scores=False)
             self.hotword_output_layer = nn.Linear(base.size, base.vocabulary)

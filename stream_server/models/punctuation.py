@@ -51,7 +51,9 @@ class Punctuation(nn.Module):
     def __init__(self, architecture: PunctuationArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.embed = nn.Embedding(architecture.base.vocabulary, architecture.width)
+        # Not made up: on the meta device PyTorch would import its compiler for that, two seconds of every start.
+        embeddings = torch.empty(architecture.base.vocabulary, architecture.width)
+        self.embed = nn.Embedding.from_pretrained(embeddings, freeze=False)
         self.encoder = TextEncoder(architecture)
         self.decoder = nn.Linear(architecture.base.size, len(architecture.marks))
 

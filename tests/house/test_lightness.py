@@ -35,3 +35,15 @@ def test_the_supervisor_has_no_numbers_of_its_own() -> None:
 
 def test_the_heavy_package_would_be_seen() -> None:
     assert "torch" in loaded_after("import stream_server.models.checkpoint")
+
+
+def test_an_engine_starts_without_pytorchs_compiler() -> None:
+    """It takes two seconds to import, and is what PyTorch computes with on the meta device. It needs sympy."""
+    loaded = loaded_after("""
+import stream_server.app as app
+from stream_server.config import ServeSettings
+settings = ServeSettings(second_model="demo", punctuation_model="demo")
+assert app.make_second(settings) and app.make_scribe(settings)
+app.make_runner(settings)[0].warm_up()
+""")
+    assert "torch" in loaded and "sympy" not in loaded
