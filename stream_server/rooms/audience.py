@@ -215,7 +215,7 @@ class Audience:
                 viewer.unsent, viewer.moved_at = unsent, now
 
     def _catch_up_all(self, told: int, other: bool, now: float) -> None:
-        """In place of `_broadcast` where it is too much at once: who has kept up, to the final `told`, is behind now."""
+        """In place of `_broadcast` where it is too much at once: who kept up, to the final `told`, is behind now."""
         for viewer in list(self.viewers):
             if viewer.behind:
                 viewer.missed = viewer.missed or other
