@@ -7,6 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Embedding(nn.Embedding):
+    """Whose weights are made up where there is room for them: on the meta device PyTorch would import its compiler for
+    that, two seconds of every start."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class LayerNorm(nn.LayerNorm):
     """With the epsilon that the published weights were trained with.
 

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from stream_server.engine.pieces import Pieces, finished
 from stream_server.models.architecture import UNSPOKEN
+from stream_server.models.attention import Embedding
 from stream_server.models.bias import KEPT, Hotwords, filtered, side_by_side
 from stream_server.models.cif import Fired, Predictor, integrate
 from stream_server.models.decoder import Decoder
@@ -128,9 +129,7 @@ class OfflineParaformer(nn.Module):
         self.decoder = Decoder(base)
         if architecture.bias:
             # Hotwords are read with the embeddings that the decoder was trained with and else does not need.
-            # Not made up: on the meta device PyTorch would import its compiler for that, two seconds of every start.
-            embeddings = nn.Embedding.from_pretrained(torch.empty(base.vocabulary, base.size), freeze=False)
-            self.decoder.embed = nn.Sequential(embeddings)
+            self.decoder.embed = nn.Sequential(Embedding(base.vocabulary, base.size))
             self.bias_encoder = nn.LSTM(base.size, base.size, 2, batch_first=True)
             self.seaco_decoder = Decoder(architecture.bias_decoder, scores=False)
             self.hotword_output_layer = nn.Linear(base.size, base.vocabulary)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from stream_server.models.attention import LayerNorm, visible_keys
+from stream_server.models.attention import Embedding, LayerNorm, visible_keys
 from stream_server.models.encoder import EncoderLayer, position_encoding
 from stream_server.models.punctuation_architecture import PunctuationArchitecture
 
@@ -51,9 +51,7 @@ class Punctuation(nn.Module):
     def __init__(self, architecture: PunctuationArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        # Not made up: on the meta device PyTorch would import its compiler for that, two seconds of every start.
-        embeddings = torch.empty(architecture.base.vocabulary, architecture.width)
-        self.embed = nn.Embedding.from_pretrained(embeddings, freeze=False)
+        self.embed = Embedding(architecture.base.vocabulary, architecture.width)
         self.encoder = TextEncoder(architecture)
         self.decoder = nn.Linear(architecture.base.size, len(architecture.marks))
 
