@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from stream_server.app import usable_cores
 from stream_server.bench.report import json_line, table
 from stream_server.bench.speech import SAMPLES, Speech
 from stream_server.bench.steps import Measured, Streams
@@ -67,7 +68,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks ways", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="random", help="as for stream-server serve")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores that step at once")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="cores that step at once")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--audio", type=Path, default=SAMPLES, help="a folder of recordings, or one")

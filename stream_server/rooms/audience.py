@@ -209,10 +209,8 @@ class Audience:
                 viewer.missed = viewer.missed or other
                 continue
             viewer.sink.write(data)
-            unsent = viewer.sink.unsent
-            if unsent > MOST_UNSENT:
-                viewer.behind, viewer.missed, viewer.seen = True, False, self.last
-                viewer.unsent, viewer.moved_at = unsent, now
+            if viewer.sink.unsent > MOST_UNSENT:
+                self._fall_behind(viewer, self.last, False, now)
 
     def _catch_up_all(self, told: int, other: bool, now: float) -> None:
         """In place of `_broadcast` where it is too much at once: who kept up, to the final `told`, is behind now."""
@@ -220,8 +218,12 @@ class Audience:
             if viewer.behind:
                 viewer.missed = viewer.missed or other
             else:
-                viewer.behind, viewer.missed, viewer.seen = True, other, told
+                self._fall_behind(viewer, told, other, now)
                 self._catch_up(viewer, now)
+
+    def _fall_behind(self, viewer: Viewer, seen: int, missed: bool, now: float) -> None:
+        viewer.behind, viewer.missed, viewer.seen = True, missed, seen
+        viewer.unsent, viewer.moved_at = viewer.sink.unsent, now
 
     def _catch_up(self, viewer: Viewer, now: float) -> None:
         """Gives a viewer the finals that it lacks, as many as there is room for, then how things stand."""
