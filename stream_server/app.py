@@ -137,8 +137,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     statistics = Statistics(observe_step=observe_step)
     serve(runner, engine_endpoint(Path(role.runtime), role.name), info, stop=stop, capacity=capacity,
-          max_batch=costs.best_batch, weight=costs.weight, second=options, scribe=scribe,
-          statistics=statistics,
+          max_batch=costs.best_batch, second=options, scribe=scribe, statistics=statistics,
           on_bound=lambda: _tell(role, News(ready=True, engines={role.name: info})))
 
 

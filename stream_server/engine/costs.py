@@ -58,12 +58,6 @@ class Costs:
         """Of a row in such a step."""
         return self.seconds[self.best_batch] / self.best_batch
 
-    def weight(self, rows: int) -> float:
-        """What the rows of a step would take in such a step, as a share of what they take in one of so many: 1 where
-        larger steps bring nothing."""
-        size = min((size for size in self.seconds if size >= rows), default=self.best_batch)
-        return min(1.0, self.row_seconds * size / self.seconds[size])
-
     @property
     def streams(self) -> int:
         """How many streams that speak without a pause this device carries in real time, at least 1, their second passes

@@ -10,7 +10,6 @@ import numpy as np
 
 from stream_server.engine.finals import FINALS_PER_SESSION, Finals, SecondOptions
 from stream_server.engine.lists import Lists
-from stream_server.engine.load import Load
 from stream_server.engine.passes import Turn, TurnOutcome
 from stream_server.engine.runner import RowResult, Runner
 from stream_server.engine.scheduler import Scheduler
@@ -59,13 +58,10 @@ class Engine:
     Nothing a door says raises. `capacity` is how many sessions are admitted, by default as many as there are slots;
     beyond that, streams without a slot wait for one. With a `second` model segments that are closed are heard again
     by it, whenever no chunk is ready; without one, none asks for it. A `scribe` writes finals as people read them.
-    While there is little to do, steps have few rows, and each takes longer than it would under load: `weight` is the
-    part of a step of so many rows that counts as load.
     """
 
     def __init__(self, runner: Runner, *, capacity: int | None = None, max_batch: int | None = None,
-                 weight: Callable[[int], float] | None = None, second: SecondOptions | None = None,
-                 scribe: Scribe | None = None,
+                 second: SecondOptions | None = None, scribe: Scribe | None = None,
                  statistics: Statistics | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity or runner.slots
         self._statistics = statistics or Statistics()
@@ -75,8 +71,7 @@ class Engine:
         self._slots = Slots(runner.slots)
         self._lists = Lists(GraphCache(Speller(runner.vocabulary)), self._listen_for, clock)
         self._scheduler = Scheduler(min(max_batch or runner.max_batch, runner.max_batch))
-        self._load = Load(runner.workers)
-        self._weight = weight or (lambda rows: 1.0)
+        self._steps = 0
         self._tenants: dict[TenantKey, Tenant] = {}
         self._slotless: dict[Stream, None] = {}
         self._outbox: list[tuple[bytes, EngineMessage]] = []
@@ -84,7 +79,7 @@ class Engine:
         self._finals = None if second is None else Finals(
             second.runner, self._statistics, self._say_again, patience_s=second.patience_s,
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
-            most_running=runner.workers, load=self._load)
+            most_running=runner.workers)
         self._writing = None if scribe is None else Writing(scribe, self._statistics, self._say_written)
 
     @property
@@ -109,7 +104,19 @@ class Engine:
     def wants(self, turn: Turn) -> bool:
         """Whether the worker of a turn at a second pass is to leave it: chunks go first, then segments that have ended,
         then guesses."""
-        return len(self._scheduler) > 0 or self._finals.wants(turn)
+        return (len(self._scheduler) > 0 and not self._chunks_gather) or self._finals.wants(turn)
+
+    @property
+    def _chunks_gather(self) -> bool:
+        """Whether chunks wait for a worker that steps already, to be in one step, while others go on with segments.
+
+        Sessions are admitted by what chunks cost in a full batch. If each were begun as soon as a worker is free, they
+        would come in small ones, which take longer, and segments would wait behind them for ever. So once as many
+        segments that have ended wait as there are workers, half of these step at most, until a batch is full.
+        """
+        workers = self._runner.workers
+        return (self._finals is not None and self._finals.waiting >= workers and 2 * self._steps >= workers
+                and len(self._scheduler) < self._scheduler.max_batch)
 
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
                 audio: Buffer = b"") -> None:
@@ -144,37 +151,40 @@ class Engine:
         return True
 
     def begin(self, now: float, sharers: int = 1) -> Begun | Texts | Turn | None:
-        """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, finals to be
-        written or a turn at a second pass; None where nothing is.
+        """The next batch, whose step is the caller's to run and to `finish`; where no chunk is ready, or those that are
+        gather, finals to be written or a turn at a second pass; None where nothing is.
 
         Several may be under way, each of other streams; `sharers` are those who could begin one now or soon. Lists of
         hotwords that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
         """
         self._lists.work()
-        self._load.tick(now)
+        if self._chunks_gather and (work := self._begin_behind_chunks(now, guesses=False)) is not None:
+            return work
         batch = self._scheduler.schedule(sharers)
         if batch is None:
-            # Texts first: they are what somebody has waited for longest, and take least.
-            work = None if self._writing is None else self._writing.begin()
-            if work is None and self._finals is not None:
-                work = self._finals.begin(now)
-            return work
+            return self._begin_behind_chunks(now)
         for stream in batch.streams:
             stream.stepping = True
             self._statistics.count_wait(now - stream.pending.arrived)
+        self._steps += 1
         return Begun(batch.window, batch.streams, [stream.row() for stream in batch.streams])
+
+    def _begin_behind_chunks(self, now: float, *, guesses: bool = True) -> Texts | Turn | None:
+        # Texts first: they are what somebody has waited for longest, and take least.
+        work = None if self._writing is None else self._writing.begin()
+        if work is None and self._finals is not None:
+            work = self._finals.begin(now, guesses=guesses)
+        return work
 
     def finish(self, begun: Begun | Texts | Turn, outcome: Outcome | TextsOutcome | TurnOutcome) -> None:
         """What a step gave. Raises EngineError where the device fails on everything."""
         if isinstance(begun, Turn):
-            self._load.add(outcome.seconds)
             self._finals.finish(begun, outcome)
             return
         if isinstance(begun, Texts):
-            self._load.add(outcome.seconds)
             self._writing.finish(outcome)
             return
-        self._load.add(outcome.seconds * self._weight(len(begun.rows)))
+        self._steps -= 1
         self._lists.step_s = outcome.seconds
         self._statistics.failed_batches += outcome.failed
         self._statistics.count_step(begun.window, len(begun.rows), outcome.seconds)

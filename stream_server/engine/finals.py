@@ -11,7 +11,6 @@ import numpy as np
 from stream_server.audio.ring import Ring
 from stream_server.engine.guesses import Guesses
 from stream_server.engine.job import Job
-from stream_server.engine.load import Load
 from stream_server.engine.passes import TURN_ALONE_S, TURN_S, Pass, Turn, TurnOutcome
 from stream_server.engine.runner import Heard, SecondRunner, Segment
 from stream_server.engine.statistics import Statistics
@@ -57,10 +56,9 @@ class Finals:
     """
 
     def __init__(self, second: SecondRunner, statistics: Statistics, say: Callable[[TenantKey, SecondPass], None], *,
-                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1,
-                 load: Load | None = None) -> None:
+                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1) -> None:
         """`patience_s`: how long a session waits; `most_samples`: of a batch, padding included, unless it is one
-        segment; `most_running`: turns that may run at once; `load` says whether there is time for guesses."""
+        segment; `most_running`: turns that may run at once."""
         self._second = second
         self._statistics = statistics
         self._say = say
@@ -71,7 +69,7 @@ class Finals:
         self._turns = 0
         self._waiting: dict[Job, None] = {}
         self._passes: list[Pass] = []
-        self._guesses = Guesses(statistics, load or Load(most_running))
+        self._guesses = Guesses(statistics)
 
     @property
     def ready(self) -> bool:
@@ -148,14 +146,15 @@ class Finals:
             for job in each.jobs:
                 job.wanted = job.wanted and job.tenant != tenant
 
-    def begin(self, now: float) -> Turn | None:
-        """A worker's turn at the pass that is to go on now; None where there is none."""
+    def begin(self, now: float, *, guesses: bool = True) -> Turn | None:
+        """A worker's turn at the pass that is to go on now, which may be a guess; None where there is none."""
         self._drop_late(now)
         if not self.ready:
             return None
         passes = [each for each in self._passes if each.free]
-        chosen = self._for_segments([each for each in passes if not each.guess]) or self._for_guesses(
-            [each for each in passes if each.guess])
+        chosen = self._for_segments([each for each in passes if not each.guess])
+        if chosen is None and guesses:
+            chosen = self._for_guesses([each for each in passes if each.guess])
         if chosen is None:
             # What could be shared has ended meanwhile.
             return None

@@ -1,4 +1,4 @@
-"""Segments that may be about to end, heard before that is known, where there is time for it."""
+"""Segments that may be about to end, heard before that is known, while nobody else wants the workers."""
 
 from __future__ import annotations
 
@@ -7,30 +7,24 @@ from collections.abc import Callable
 import numpy as np
 
 from stream_server.engine.job import Job
-from stream_server.engine.load import Load
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import TenantKey
-
-MOST_LOAD = 0.65
-"""Share of the workers' time that may be taken where a guess is still heard: what is heard in vain comes on top."""
 
 
 class Guesses:
     """At most one of each session. One that is dropped before it was begun has cost nothing and counts as nothing."""
 
-    def __init__(self, statistics: Statistics, load: Load) -> None:
+    def __init__(self, statistics: Statistics) -> None:
         self.waiting: dict[Job, None] = {}
         """Those that have not been begun."""
         self._statistics = statistics
-        self._load = load
         self._of: dict[TenantKey, Job] = {}
 
     def add(self, job: Job) -> None:
         """A session's newest guess; the one before it was wrong."""
         self.drop(job.tenant)
-        if self._load.share <= MOST_LOAD:
-            self._of[job.tenant] = job
-            self.waiting[job] = None
+        self._of[job.tenant] = job
+        self.waiting[job] = None
 
     def drop(self, tenant: TenantKey) -> None:
         """A session's guess was wrong, or nobody wants to know any more."""

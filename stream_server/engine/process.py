@@ -60,9 +60,9 @@ SPARE_MESSAGES = 1000
 
 
 def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Event | None = None,
-          capacity: int | None = None, max_batch: int | None = None, weight: Callable[[int], float] | None = None,
-          second: SecondOptions | None = None, scribe: Scribe | None = None,
-          statistics: Statistics | None = None, on_bound: Callable[[], None] | None = None) -> None:
+          capacity: int | None = None, max_batch: int | None = None, second: SecondOptions | None = None,
+          scribe: Scribe | None = None, statistics: Statistics | None = None,
+          on_bound: Callable[[], None] | None = None) -> None:
     """Serves `runner`, warmed up, to the doors that connect to `endpoint`, until `stop` is set.
 
     `endpoint` is best made by `engine_endpoint`. Without `stop`, SIGTERM and SIGINT end it (main thread only).
@@ -70,8 +70,8 @@ def serve(runner: Runner, endpoint: str, info: EngineInfo, *, stop: threading.Ev
     device fails on everything or a step does not end: the process is then to be ended and started anew.
     """
     stop = stop or stop_on_signals()
-    engine = Engine(runner, capacity=capacity, max_batch=max_batch, weight=weight, second=second,
-                    scribe=scribe, statistics=statistics)
+    engine = Engine(runner, capacity=capacity, max_batch=max_batch, second=second, scribe=scribe,
+                    statistics=statistics)
     info = msgspec.structs.replace(info, incarnation=secrets.token_hex(8))
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)

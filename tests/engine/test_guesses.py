@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.engine.finals import Finals
-from stream_server.engine.guesses import MOST_LOAD
-from stream_server.engine.load import MEMORY_S, Load
 from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stepping import Begun
@@ -109,28 +107,6 @@ def test_a_newer_guess_takes_the_place_of_the_one_before() -> None:
     assert bench.heard()["a"].pieces == [expected(samples[10 : HOP + 800])]
 
 
-def test_where_the_engine_is_busy_nothing_is_guessed() -> None:
-    bench = Bench()
-    bench.engine._load.tick(bench.now)
-    bench.engine._load.add(1.5 * MOST_LOAD * MEMORY_S)
-    begun(bench)
-    assert bench.numbers.guesses_begun == 0 and not bench.engine.busy
-
-
-@pytest.mark.parametrize(("weight", "guesses"), [(1.0, 0), (0.8, 0), (0.5, 1)])
-def test_a_step_counts_as_much_load_as_it_weighs(weight: float, guesses: int) -> None:
-    bench = Bench(weight=weight)
-    samples = sound(HOP)
-    # Each step of the one row takes a tenth of a second by the engine's clock.
-    steps = round(1.5 * MOST_LOAD * MEMORY_S / 0.1)
-    for sequence in range(steps):
-        bench.chunk("a", samples, sequence)
-        bench.engine.step(bench.now)
-    guess(bench, "a", samples[:300], Span(10, steps * HOP + 300))
-    bench.engine.step(bench.now)
-    assert bench.numbers.guesses_begun == guesses
-
-
 def test_what_makes_no_sense_is_no_guess() -> None:
     bench = Bench()
     samples = begun(bench, pieces=0)
@@ -220,19 +196,6 @@ def test_whatever_is_guessed_every_closed_segment_is_answered_once_and_right(scr
         assert each.pieces == [expected(sound(closed[name, each.generation], each.generation))]
     assert finals.waiting == 0 and finals._passes == []
     assert statistics.guesses_begun == statistics.guesses_used + statistics.guesses_dropped
-
-
-def test_the_load_is_the_share_of_the_workers_of_late() -> None:
-    load, now = Load(2), 1_000.0
-    for _ in range(400):
-        now += 0.1
-        load.tick(now)
-        load.add(0.1)
-    assert load.share == pytest.approx(0.5, abs=0.02)
-    load.tick(now + MEMORY_S)
-    assert load.share == pytest.approx(0.5 / np.e, abs=0.02)
-    load.tick(now - 5.0)
-    assert load.share == pytest.approx(0.5 / np.e, abs=0.02)
 
 
 def test_a_guess_crosses_the_wire() -> None:

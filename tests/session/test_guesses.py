@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import Window
 from stream_server.config import SessionLimits
 from stream_server.engine.finals import Finals
-from stream_server.engine.load import Load
 from stream_server.engine.passes import Turn
 from stream_server.engine.statistics import Statistics
 from stream_server.engine.stream import Stream
@@ -37,7 +36,7 @@ class Hearing(ScriptedEngine):
         self.spans: list[tuple[int, int]] = []
         self._eager = eager
         self._finals = Finals(ScriptedSecond(pieces), self.statistics, lambda _, each: self.said.append(each),
-                              patience_s=1e9, most_waiting=100, most_samples=1 << 30, load=Load(1))
+                              patience_s=1e9, most_waiting=100, most_samples=1 << 30)
         self._open: Stream | None = None
         self.said: list[SecondPass] = []
 

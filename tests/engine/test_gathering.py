@@ -1,0 +1,148 @@
+"""Chunks that wait to be in one step, while segments that have ended wait for workers."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_server.engine.passes import Turn
+from stream_server.engine.stepping import Begun
+from stream_server.engine.stream import Stream
+from stream_server.engine.wire import Write
+from stream_server.engine.writing import Texts
+from stream_server.speech.recognition import Span
+from stream_server.speech.scribe import Scribe
+from tests.engine.test_finals import DOOR, HOP, WINDOW, Bench, Clock, sound
+from tests.engine.test_guesses import begun as guess_begun
+from tests.engine.test_writing import spoken
+from tests.support.scripted_punctuator import ScriptedPunctuator
+from tests.support.scripted_second import ScriptedSecond
+
+FULL = 4
+"""Chunks of a batch."""
+
+
+def busy(closed: str = "ab", *, workers: int = 2, scribe: Scribe | None = None) -> tuple[Bench, Begun]:
+    """An engine where segments of the sessions `closed` have ended, and a step of z's first chunk is under way."""
+    bench = Bench(ScriptedSecond(pieces=9), sessions="abcdefghz", workers=workers, capacity=9, max_batch=FULL,
+                  scribe=scribe)
+    for number, session in enumerate(closed):
+        # Of lengths so unlike that each is a pass of its own.
+        bench.speak(session, sound(300 * 3**number))
+    bench.chunk("z", sound(HOP))
+    stepping = bench.engine.begin(bench.now)
+    assert isinstance(stepping, Begun)
+    return bench, stepping
+
+
+def chunks(bench: Bench, sessions: str) -> None:
+    for session in sessions:
+        bench.chunk(session, sound(HOP))
+
+
+def sessions_of(begun: Begun) -> str:
+    return "".join(stream.tenant[1] for stream in begun.streams)
+
+
+def end(bench: Bench, begun: Begun) -> None:
+    bench.engine.finish(begun, begun.run(bench.engine._runner))
+
+
+def test_chunks_leave_a_worker_to_segments_and_go_together_with_the_next_that_steps() -> None:
+    bench, stepping = busy()
+    chunks(bench, "c")
+    turn = bench.engine.begin(bench.now)
+    assert isinstance(turn, Turn) and not bench.engine.wants(turn)
+    chunks(bench, "de")
+    assert not bench.engine.wants(turn)
+    end(bench, stepping)
+    assert bench.engine.wants(turn), "nobody steps any more"
+    together = bench.engine.begin(bench.now)
+    assert isinstance(together, Begun) and sessions_of(together) == "cde"
+
+
+def test_a_full_batch_takes_another_worker() -> None:
+    bench, _ = busy()
+    chunks(bench, "cde")
+    turn = bench.engine.begin(bench.now)
+    assert isinstance(turn, Turn) and not bench.engine.wants(turn)
+    chunks(bench, "f")
+    assert bench.engine.wants(turn)
+    full = bench.engine.begin(bench.now)
+    assert isinstance(full, Begun) and len(full.rows) == FULL
+
+
+@pytest.mark.parametrize(("closed", "workers"), [("", 2), ("a", 2), ("abc", 4)])
+def test_where_few_segments_wait_a_chunk_has_any_worker(closed: str, workers: int) -> None:
+    bench, _ = busy(closed, workers=workers)
+    chunks(bench, "d")
+    assert isinstance(bench.engine.begin(bench.now), Begun)
+
+
+@pytest.mark.parametrize(("workers", "steps"), [(1, 0), (2, 1), (3, 2), (4, 2), (8, 4)])
+def test_half_of_the_workers_may_step(workers: int, steps: int) -> None:
+    bench = Bench(ScriptedSecond(pieces=99), sessions="abcdefghijklmnopq", workers=workers, capacity=17, max_batch=FULL)
+    for number in range(workers):
+        bench.speak("abcdefgh"[number], sound(100 + number))
+    for session in "ijklmnop"[:steps]:
+        chunks(bench, session)
+        assert isinstance(bench.engine.begin(bench.now), Begun)
+    chunks(bench, "q")
+    assert isinstance(bench.engine.begin(bench.now), Turn if workers > 1 else Begun)
+
+
+def test_chunks_do_not_wait_for_guesses() -> None:
+    bench, stepping = busy()
+    end(bench, stepping)
+    bench.heard()
+    guess_begun(bench, "h", pieces=0)
+    chunks(bench, "c")
+    step, guess = bench.engine.begin(bench.now), bench.engine.begin(bench.now)
+    assert isinstance(step, Begun) and isinstance(guess, Turn) and guess.work.guess
+    for session in "de":
+        stream = Stream((DOOR, session), 0, WINDOW)
+        bench.engine._finals.keep(stream, sound(HOP), 0)
+        bench.engine._finals.add(stream, 0, Span(0, HOP), bench.now)
+    chunks(bench, "f")
+    assert bench.engine.wants(guess)
+
+
+def test_where_no_segment_has_use_for_a_worker_a_chunk_does_not_wait() -> None:
+    bench, _ = busy()
+    turns = [bench.engine.begin(bench.now), bench.engine.begin(bench.now)]
+    assert all(isinstance(turn, Turn) for turn in turns)
+    chunks(bench, "c")
+    assert isinstance(bench.engine.begin(bench.now), Begun), "two turns at once are the most"
+
+
+def test_texts_do_not_wait_for_segments_meanwhile() -> None:
+    bench, _ = busy(scribe=Scribe(ScriptedPunctuator()))
+    bench.engine.receive(DOOR, Write("g", 0, spoken("一")), bench.now)
+    chunks(bench, "c")
+    assert isinstance(bench.engine.begin(bench.now), Texts)
+
+
+@settings(max_examples=80, deadline=None)
+@given(closed=st.integers(0, 6), live=st.integers(0, 8), workers=st.integers(1, 4), order=st.randoms())
+def test_all_is_answered_once_whatever_gathers(closed: int, live: int, workers: int, order: Random) -> None:
+    bench = Bench(ScriptedSecond(pieces=5), sessions="abcdefijklmnop", workers=workers, capacity=14, max_batch=FULL)
+    segments, others = "abcdef"[:closed], "ijklmnop"[:live]
+    for number, session in enumerate(segments):
+        bench.speak(session, sound(300 + 40 * number))
+    to_come, under_way, answered = list(others), [], []
+    while to_come or under_way or bench.engine.busy:
+        while len(under_way) < workers and (
+                work := bench.engine.begin(bench.now, workers - len(under_way))) is not None:
+            under_way.append(work)
+        for _ in range(min(len(to_come), order.randrange(3))):
+            chunks(bench, to_come.pop())
+        if under_way:
+            work = under_way.pop(order.randrange(len(under_way)))
+            bench.engine.finish(work, work.run(bench.engine._runner, Clock(0.1)))
+            answered += bench.answers()
+    assert sorted(answered) == list(segments)
+    assert bench.numbers.chunks_waiting == bench.numbers.second_passes_waiting == 0
+    assert bench.numbers.rows == closed + live
