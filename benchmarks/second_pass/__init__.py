@@ -76,7 +76,7 @@ def _waits(utterances: Sequence[np.ndarray], options: argparse.Namespace, say: C
         **_said("first_pass", first), **_said("second_pass", second), **_said("beside", beside), **_said("long", long),
         "second_pass_share": second["second passes"] / max(1, second["finals"]),
         "long_second_pass_share": long["second passes"] / max(1, long["finals"]),
-        "missed": sum(row["missed"] for row in rows),
+        "early": sum(row["early"] for row in rows), "missed": sum(row["missed"] for row in rows),
         "stable_taken_back": sum(row["taken back"] for row in rows),
     }
 

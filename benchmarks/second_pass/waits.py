@@ -25,23 +25,29 @@ BEGINS, ENDS = 0.03, 0.25
 """Parts of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech: at its beginning, and at its end,
 where breath and noise for which no detector waits would count as time won."""
 
+NEAR_S = 0.5
+"""A segment that ends so much before its recording has a last word that the detector did not hear: from when its final
+was waited for is not known."""
+
 PATIENCE_S = 12.0
 """Of silence behind an utterance; what has no final by then counts as missed."""
 
 
 @dataclass
 class Waits:
-    """Seconds that finals were waited for, and how many of these were a second pass's; `missed`: no final came;
-    `taken_back`: characters that were called stable and changed without a second pass."""
+    """Seconds that finals were waited for, and how many of these were a second pass's; `early`: finals of segments that
+    ended NEAR_S before their recording, whose waits are not counted; `missed`: no final came; `taken_back`: characters
+    that were called stable and changed without a second pass."""
 
     seconds: list[float] = field(default_factory=list)
     second_passes: int = 0
+    early: int = 0
     missed: int = 0
     taken_back: int = 0
 
     def row(self, name: str) -> dict[str, object]:
-        return {"of": name, "finals": len(self.seconds), "second passes": self.second_passes, "missed": self.missed,
-                "taken back": self.taken_back,
+        return {"of": name, "finals": len(self.seconds), "second passes": self.second_passes, "early": self.early,
+                "missed": self.missed, "taken back": self.taken_back,
                 **{f"p{percent} ms": 1000 * percentile(self.seconds or [np.nan], percent)
                    for percent in (50, 95, 99, 100)}}
 
@@ -49,6 +55,7 @@ class Waits:
         """Those of other sessions."""
         self.seconds += other.seconds
         self.second_passes += other.second_passes
+        self.early += other.early
         self.missed += other.missed
         self.taken_back += other.taken_back
 
@@ -137,15 +144,19 @@ async def _flushed(stream: object, watch: Watch, waits: Waits) -> None:
 async def _ended(stream: object, speaker: Speaker, watch: Watch, waits: Waits, manner: Manner) -> None:
     said, stop = time.monotonic(), asyncio.Event()
     # A pause within the recording may have ended a segment too: that of the last word is meant.
-    near = (speaker.sent - SAMPLE_RATE // 2) * 1000 // SAMPLE_RATE
+    length_ms = speaker.sent * 1000 // SAMPLE_RATE
     silence = asyncio.create_task(speaker.say(np.zeros(round(PATIENCE_S * SAMPLE_RATE), np.int16), stop))
     try:
         async with asyncio.timeout(PATIENCE_S):
             async for event in stream:
                 watch.receive(event)
-                if isinstance(event, Final) and event.end_ms >= near:
+                if not isinstance(event, Final) or event.end_ms < length_ms - manner.end_silence_ms:
+                    continue
+                if event.end_ms < length_ms - 1000 * NEAR_S:
+                    waits.early += 1
+                else:
                     waits.note(event, time.monotonic() - said - manner.end_silence_ms / 1000)
-                    break
+                break
     except TimeoutError:
         waits.missed += 1
     stop.set()
