@@ -127,7 +127,7 @@ def _run_engine(role: Role, settings: ServeSettings) -> None:
         second_costs = measure_second(second)
         log.info("a second pass takes %.0f ms a second of speech", 1000 * second_costs.seconds / SECOND_PASS_S)
         options = SecondOptions(runner=second, patience_s=settings.limits.final_deadline_ms / 1000,
-                                most_samples=second_costs.most_samples)
+                                most_samples=second_costs.most_samples, most_guesses=second_costs.together)
     costs = measure(runner, runner.windows[0], second=second_costs)
     log.info("best batch %d of window %s; streams in real time: %d", costs.best_batch, costs.window, costs.streams)
     capacity = settings.sessions or settings.slots or min(runner.slots, costs.streams)

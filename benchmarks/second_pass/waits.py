@@ -25,9 +25,9 @@ BEGINS, ENDS = 0.03, 0.25
 """Parts of a recording's loudest 10 ms, in amplitude, from which on 10 ms are speech: at its beginning, and at its end,
 where breath and noise for which no detector waits would count as time won."""
 
-NEAR_S = 0.5
-"""A segment that ends so much before its recording has a last word that the detector did not hear: from when its final
-was waited for is not known."""
+NEAR_MS = 500
+"""A segment that ends so long before its recording has a last word that the detector did not hear: its final is waited
+for from its own end."""
 
 PATIENCE_S = 12.0
 """Of silence behind an utterance; what has no final by then counts as missed."""
@@ -35,9 +35,9 @@ PATIENCE_S = 12.0
 
 @dataclass
 class Waits:
-    """Seconds that finals were waited for, and how many of these were a second pass's; `early`: finals of segments that
-    ended NEAR_S before their recording, whose waits are not counted; `missed`: no final came; `taken_back`: characters
-    that were called stable and changed without a second pass."""
+    """Seconds that finals were waited for, and how many of these were a second pass's, and of segments that ended
+    `early`, NEAR_MS before their recording; `missed`: no final came; `taken_back`: characters that were called stable
+    and changed without a second pass."""
 
     seconds: list[float] = field(default_factory=list)
     second_passes: int = 0
@@ -132,31 +132,33 @@ async def speak(address: str, waits: Waits, utterances: Sequence[np.ndarray], ma
 
 async def _flushed(stream: object, watch: Watch, waits: Waits) -> None:
     await stream.flush()
-    said = time.monotonic()
+    said, missed = time.monotonic(), True
     async for event in stream:
         watch.receive(event)
         if isinstance(event, Final):
+            missed = False
             waits.note(event, time.monotonic() - said)
         if isinstance(event, Flushed):
             break
+    waits.missed += missed
 
 
 async def _ended(stream: object, speaker: Speaker, watch: Watch, waits: Waits, manner: Manner) -> None:
     said, stop = time.monotonic(), asyncio.Event()
-    # A pause within the recording may have ended a segment too: that of the last word is meant.
     length_ms = speaker.sent * 1000 // SAMPLE_RATE
     silence = asyncio.create_task(speaker.say(np.zeros(round(PATIENCE_S * SAMPLE_RATE), np.int16), stop))
     try:
         async with asyncio.timeout(PATIENCE_S):
             async for event in stream:
                 watch.receive(event)
-                if not isinstance(event, Final) or event.end_ms < length_ms - manner.end_silence_ms:
-                    continue
-                if event.end_ms < length_ms - 1000 * NEAR_S:
-                    waits.early += 1
-                else:
-                    waits.note(event, time.monotonic() - said - manner.end_silence_ms / 1000)
-                break
+                # A pause within the recording may have ended a segment too: that of the last word is meant.
+                if isinstance(event, Final) and event.end_ms >= length_ms - max(NEAR_MS, manner.end_silence_ms):
+                    unheard = length_ms - event.end_ms if event.end_ms < length_ms - NEAR_MS else 0
+                    waits.early += unheard > 0
+                    waits.note(event, time.monotonic() - said + (unheard - manner.end_silence_ms) / 1000)
+                    break
+            else:
+                waits.missed += 1
     except TimeoutError:
         waits.missed += 1
     stop.set()

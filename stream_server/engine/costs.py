@@ -72,11 +72,12 @@ class Costs:
 @dataclass(frozen=True)
 class SecondCosts:
     """Seconds of a second pass over SECOND_PASS_S of sound, alone, and in how many pieces; and `seconds_each` where as
-    many are heard together as pays: under load they are."""
+    many are heard `together` as pays: under load they are."""
 
     seconds: float
     pieces: int
     seconds_each: float
+    together: int = 1
 
     @property
     def most_samples(self) -> int:
@@ -104,7 +105,7 @@ def measure_second(second: SecondRunner, clock: Callable[[], float] = time.perf_
             break
         if each > WORTHWHILE * costs.seconds_each:
             break
-        costs, count = replace(costs, seconds_each=each), 2 * count
+        costs, count = replace(costs, seconds_each=each, together=count), 2 * count
     return costs
 
 

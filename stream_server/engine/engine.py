@@ -79,7 +79,7 @@ class Engine:
         self._finals = None if second is None else Finals(
             second.runner, self._statistics, self._say_again, patience_s=second.patience_s,
             most_waiting=FINALS_PER_SESSION * self.capacity, most_samples=second.most_samples,
-            most_running=runner.workers)
+            most_running=runner.workers, most_guesses=second.most_guesses)
         self._writing = None if scribe is None else Writing(scribe, self._statistics, self._say_written)
 
     @property
@@ -101,22 +101,25 @@ class Engine:
         lower = (lane for lane in (self._writing, self._finals) if lane is not None)
         return len(self._scheduler) > 0 or self._lists.ready or any(lane.ready for lane in lower)
 
-    def wants(self, turn: Turn) -> bool:
-        """Whether the worker of a turn at a second pass is to leave it: chunks go first, then segments that have ended,
-        then guesses."""
-        return (len(self._scheduler) > 0 and not self._chunks_gather) or self._finals.wants(turn)
+    def wants(self, turn: Turn, now: float, leaving: int = 0) -> bool:
+        """Whether the worker of a turn at a second pass is to leave it, as `leaving` others do: chunks and texts go
+        first, then segments that have ended, then guesses."""
+        if turn.work.guess and (len(self._scheduler) > 0 or (self._writing is not None and self._writing.ready)):
+            return True
+        return (len(self._scheduler) > 0 and leaving < self._room_for_steps(now)) or self._finals.wants(turn)
 
-    @property
-    def _chunks_gather(self) -> bool:
-        """Whether chunks wait for a worker that steps already, to be in one step, while others go on with segments.
+    def _room_for_steps(self, now: float) -> int:
+        """How many workers more may step. Where there is no room chunks gather for a step that is to come, while
+        workers go on with segments.
 
         Sessions are admitted by what chunks cost in a full batch. If each were begun as soon as a worker is free, they
         would come in small ones, which take longer, and segments would wait behind them for ever. So once as many
-        segments that have ended wait as there are workers, half of these step at most, until a batch is full.
+        segments that have ended wait as there are workers, half of these step, and one more where chunks press.
         """
         workers = self._runner.workers
-        return (self._finals is not None and self._finals.waiting >= workers and 2 * self._steps >= workers
-                and len(self._scheduler) < self._scheduler.max_batch)
+        if self._finals is None or self._finals.waiting < workers:
+            return workers - self._steps
+        return max((workers + 1) // 2 - self._steps, int(self._scheduler.presses(now)))
 
     def receive(self, door: bytes, message: Admit | Release | Step | Expect | Abort | Write, now: float,
                 audio: Buffer = b"") -> None:
@@ -158,9 +161,10 @@ class Engine:
         hotwords that wait are gone on with before: there may be nothing to begin yet, and the engine `busy`.
         """
         self._lists.work()
-        if self._chunks_gather and (work := self._begin_behind_chunks(now, guesses=False)) is not None:
+        room = self._room_for_steps(now)
+        if room < 1 and (work := self._begin_behind_chunks(now, guesses=False)) is not None:
             return work
-        batch = self._scheduler.schedule(sharers)
+        batch = self._scheduler.schedule(min(sharers, max(room, 1)))
         if batch is None:
             return self._begin_behind_chunks(now)
         for stream in batch.streams:

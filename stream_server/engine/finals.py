@@ -40,11 +40,12 @@ STRETCH = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondOptions:
     """The second pass's model, and how it is used: `patience_s` is how long a session waits for it, `most_samples` of a
-    batch are worth hearing together."""
+    batch are worth hearing together, and so many guesses."""
 
     runner: SecondRunner
     patience_s: float
     most_samples: int = 30 * SAMPLE_RATE
+    most_guesses: int = 1
 
 
 class Finals:
@@ -56,9 +57,11 @@ class Finals:
     """
 
     def __init__(self, second: SecondRunner, statistics: Statistics, say: Callable[[TenantKey, SecondPass], None], *,
-                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1) -> None:
+                 patience_s: float, most_waiting: int, most_samples: int, most_running: int = 1,
+                 most_guesses: int = 1) -> None:
         """`patience_s`: how long a session waits; `most_samples`: of a batch, padding included, unless it is one
-        segment; `most_running`: turns that may run at once."""
+        segment; `most_running`: turns that may run at once; `most_guesses`: guesses that are heard together, as one
+        that proves right has to wait for all."""
         self._second = second
         self._statistics = statistics
         self._say = say
@@ -69,6 +72,7 @@ class Finals:
         self._turns = 0
         self._waiting: dict[Job, None] = {}
         self._passes: list[Pass] = []
+        self._most_guesses = most_guesses
         self._guesses = Guesses(statistics)
 
     @property
@@ -168,14 +172,14 @@ class Finals:
         first = min(self._waiting, key=lambda job: job.due, default=None)
         chosen = _earliest([each for each in passes if not each.turns])
         if first is not None and (chosen is None or (first.due < chosen.due and begun < MOST_PASSES)):
-            return self._add_pass(self._batch(first, self._waiting))
+            return self._add_pass(self._batch(first, self._waiting, self._second.max_batch))
         return chosen or _earliest(passes)
 
     def _for_guesses(self, passes: list[Pass]) -> Pass | None:
         """One that is under way holds memory: it is finished before another is begun."""
         chosen = _earliest([each for each in passes if not each.turns])
         if chosen is None and self._guesses.waiting:
-            return self._add_pass(self._guesses.begin(self._batch))
+            return self._add_pass(self._guesses.begin(self._batch, self._most_guesses))
         return chosen or _earliest(passes)
 
     def _add_pass(self, jobs: list[Job]) -> Pass:
@@ -213,12 +217,12 @@ class Finals:
             return "too many segments wait for the second pass"
         return None
 
-    def _batch(self, first: Job, waiting: dict[Job, None]) -> list[Job]:
-        """The job and others of like length, the earliest due first; they leave the queue. Whoever could hear some too
-        is left a share."""
+    def _batch(self, first: Job, waiting: dict[Job, None], most: int) -> list[Job]:
+        """The job and others of like length, `most` at most, the earliest due first; they leave the queue. Whoever
+        could hear some too is left a share."""
         batch, longest, total = [], 0, 0
         free = self._most_running - self._turns
-        most = min(self._second.max_batch, -(-len(waiting) // free))
+        most = min(most, -(-len(waiting) // free))
         for job in sorted(waiting, key=lambda job: job.due):
             length = max(longest, job.length)
             padded = length * (len(batch) + 1)

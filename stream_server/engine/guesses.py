@@ -42,9 +42,9 @@ class Guesses:
         if self._of.get(job.tenant) is job:
             self.drop(job.tenant)
 
-    def begin(self, batch: Callable[[Job, dict[Job, None]], list[Job]]) -> list[Job]:
-        """Those that are heard next, as `batch` puts them together; there must be one that waits."""
-        jobs = batch(min(self.waiting, key=lambda job: job.due), self.waiting)
+    def begin(self, batch: Callable[[Job, dict[Job, None], int], list[Job]], most: int) -> list[Job]:
+        """Those that are heard next, `most` at most, as `batch` puts them together; there must be one that waits."""
+        jobs = batch(min(self.waiting, key=lambda job: job.due), self.waiting, most)
         self._statistics.guesses_begun += len(jobs)
         return jobs
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane, Stream
+from stream_server.units import SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class Batch:
 class Scheduler:
     """Serves the highest lane with work; within it the window of the earliest deadline, earliest deadlines first.
 
-    A batch is whatever is ready, never waited for: while the device is idle, waiting only adds latency, and while it is
-    busy the next batch fills by itself. Lanes are not mixed, so that a live step never pays for rows of files.
+    A batch is whatever is ready: while the device is idle, waiting only adds latency, and while it is busy the next
+    batch fills by itself. Lanes are not mixed, so that a live step never pays for rows of files.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -53,6 +54,12 @@ class Scheduler:
         queue = self._queues.get(key)
         if queue is not None and queue.pop(stream, None) is not None and not queue:
             del self._queues[key]
+
+    def presses(self, now: float) -> bool:
+        """Whether to wait brings nothing more, or takes too long: a batch is full, or half of some hop is over."""
+        return any(len(queue) >= self.max_batch
+                   or min(queue.values())[0] - now < window.hop_samples / SAMPLE_RATE / 2
+                   for (_, window), queue in self._queues.items())
 
     def schedule(self, sharers: int = 1) -> Batch | None:
         """The next batch, which leaves the queue; None where nothing is ready. One of several who step at once takes

@@ -85,9 +85,11 @@ class Workers:
             self._under_way[begun] = self._awake
             self._asked.put(begun)
         if not self._free:
+            leaving = self._leaving()
             for work in self._under_way:
-                if isinstance(work, Turn) and self._engine.wants(work):
+                if isinstance(work, Turn) and not work.asked and self._engine.wants(work, now, leaving):
                     work.leave()
+                    leaving += 1
         return moved
 
     def _leaving(self) -> int:

@@ -46,12 +46,12 @@ class Bench:
     """An engine with a second model, and what a door would say, said by hand."""
 
     def __init__(self, second: ScriptedSecond | None = None, *, sessions: str = "a", has_second: bool = True,
-                 most_samples: int = 1 << 20, workers: int = 1, **others: object) -> None:
+                 most_samples: int = 1 << 20, workers: int = 1, slots: int = 8, **others: object) -> None:
         self.second = second or ScriptedSecond()
         options = SecondOptions(runner=self.second, patience_s=PATIENCE_S, most_samples=most_samples)
         # Every look at the clock takes longer than a worker stays with a pass: a piece is one step of the generator.
-        self.engine = Engine(ScriptedRunner(8, [WINDOW], workers=workers), second=options if has_second else None,
-                             clock=Clock(0.1), **others)
+        self.engine = Engine(ScriptedRunner(slots, [WINDOW], workers=workers), clock=Clock(0.1),
+                             second=options if has_second else None, **others)
         self.now = 100.0
         for session in sessions:
             self.engine.receive(DOOR, Admit(session), self.now)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stream_server.audio.windows import Window
 from stream_server.engine.scheduler import Scheduler
 from stream_server.engine.stream import Lane, Pending, Stream
+from stream_server.units import SAMPLE_RATE
 
 WINDOWS = (Window(10, 5), Window(8, 4), Window(4, 4))
 NOTHING = np.zeros(0, np.int16)
@@ -85,3 +86,13 @@ def test_nothing_ready_is_no_batch() -> None:
     assert Scheduler(1).schedule() is None
     with pytest.raises(ValueError, match="at least one row"):
         Scheduler(0)
+
+
+def test_chunks_press_once_a_batch_is_full_or_half_of_a_hop_is_over() -> None:
+    scheduler, half = Scheduler(2), WINDOWS[0].hop_samples / SAMPLE_RATE / 2
+    assert not scheduler.presses(0.0)
+    scheduler.add(ready(2 * half))
+    scheduler.add(ready(3 * half, WINDOWS[1]))
+    assert not scheduler.presses(0.99 * half) and scheduler.presses(1.01 * half)
+    scheduler.add(ready(9 * half))
+    assert scheduler.presses(0.0)

@@ -21,7 +21,7 @@ inline bool tiles_run_here() {
 constexpr int64_t TILE_ROWS = 16;
 constexpr int64_t TILE_INPUTS = 64;
 constexpr int64_t TILE_NUMBERS = TILE_ROWS * COLUMNS;  // of sums; in bytes four times as many, as of weights
-constexpr int64_t PLACES = 4;  // from which weights are fetched at once: from one alone they come a third slower
+constexpr int64_t PLACES = 4;  // from which weights are fetched in turns: from one alone they come a third slower
 
 // What LDTILECFG reads.
 struct Tiles {
@@ -62,10 +62,10 @@ inline __attribute__((always_inline)) void multiply_tiles(const uint8_t* rows, i
 }
 
 // Sums [A, P, 16, 16] of `A` parts of rows by `P` panels that lie behind each other. Meanwhile weights from `ahead` on
-// are fetched, from PLACES `ahead_apart` from each other, `lines` from each for each turn.
+// are fetched, in PLACES `ahead_apart` from each other, `lines` for each turn, from the one numbered `line` on.
 template <int A, int P>
 void sum_tiles(const uint8_t* rows, int64_t width, int64_t apart, const int8_t* weights, const int8_t* ahead,
-               int64_t ahead_apart, int64_t lines, int32_t* sums) {
+               int64_t ahead_apart, int64_t line, int64_t lines, int32_t* sums) {
     const int64_t panels_apart = COLUMNS * width, whole = width / TILE_INPUTS * TILE_INPUTS, left = width - whole;
     _tile_zero(0);
     _tile_zero(1);
@@ -73,10 +73,9 @@ void sum_tiles(const uint8_t* rows, int64_t width, int64_t apart, const int8_t* 
     _tile_zero(3);
     settle_memory();
     for (int64_t k = 0; k < whole; k += TILE_INPUTS) {
-        for (int64_t line = 0; line < lines; line++, ahead += LINE)
-#pragma GCC unroll 4
-            for (int64_t place = 0; place < PLACES; place++)
-                _mm_prefetch(reinterpret_cast<const char*>(ahead + place * ahead_apart), _MM_HINT_T0);
+        for (const int64_t end = line + lines; line < end; line++)
+            _mm_prefetch(reinterpret_cast<const char*>(ahead + line % PLACES * ahead_apart + line / PLACES * LINE),
+                         _MM_HINT_T0);
         multiply_tiles<A, P>(rows + k, width, apart, weights + k * COLUMNS, panels_apart);
     }
     if (left) {
@@ -106,13 +105,13 @@ inline void multiply_by_amx(const Quantised& x, const Linear& linear, int64_t fi
         const int panels = count - c > COLUMNS ? 2 : 1;
         const int64_t column = first + c, bytes = panels * COLUMNS * x.width;
         const int8_t* weights = linear.panels + column * x.width;
-        const int64_t fetched = bytes / PLACES, lines = (fetched / LINE + pairs * turns - 1) / (pairs * turns);
+        const int64_t lines = (bytes / LINE + pairs * turns - 1) / (pairs * turns);
         for (int64_t pair = 0; pair < pairs; pair++) {
             const int64_t from = 2 * pair * rows, there = std::min(2 * rows, x.rows - from);
             const auto sum = there > rows ? (panels == 2 ? sum_tiles<2, 2> : sum_tiles<2, 1>)
                                           : (panels == 2 ? sum_tiles<1, 2> : sum_tiles<1, 1>);
             sum(x.numbers.data() + from * x.width, x.width, rows * x.width, weights,
-                weights + bytes + pair * lines * turns * LINE, fetched, lines, sums);
+                weights + bytes, bytes / PLACES, pair * lines * turns, lines, sums);
             for (int p = 0; p < panels; p++) {
                 const Panel panel = panel_of(linear, column + p * COLUMNS);
                 const __mmask16 some = mask_of(count - c - p * COLUMNS);
