@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.second_pass.crowd import Crowd, turned
 from benchmarks.second_pass.waits import Manner, Waits, speak, trimmed
@@ -82,7 +83,8 @@ def _waits(utterances: Sequence[np.ndarray], options: argparse.Namespace, say: C
 
 
 def _said(name: str, row: dict[str, object]) -> dict[str, object]:
-    return {f"{name}_{key.replace(' ', '_')}": row[key] for key in ("finals", "p50 ms", "p95 ms", "p99 ms")}
+    return {f"{name}_{key.replace(' ', '_').replace('%', 'percent')}": row[key]
+            for key in ("finals", "p50 ms", "p95 ms", "p99 ms", "stolen %")}
 
 
 async def _measure(server: Server, utterances: Sequence[np.ndarray], sessions: int,
@@ -100,14 +102,26 @@ async def _measure(server: Server, utterances: Sequence[np.ndarray], sessions: i
         return tuple(await asyncio.gather(crowd.speak(wants, options.seconds), alone(
             turned(utterances, count), False, options.seconds, count)))
 
+    times = [psutil.cpu_times()]
     first, one_more = await both(False)
     first.add(one_more)
+    times.append(psutil.cpu_times())
     second, beside = await both(True)
+    times.append(psutil.cpu_times())
     lasts = max(options.seconds, 2.2 * options.long)
     fewer = replace(crowd, count=max(1, count - 1))
     _, long = await asyncio.gather(fewer.speak(True, lasts), alone(_long(utterances, options.long), True, lasts, 0))
-    return [waits.row(name) for name, waits in (("first pass", first), ("second pass", second),
-                                                ("first pass beside", beside), ("long segments", long))]
+    times.append(psutil.cpu_times())
+    alone_stolen, crowd_stolen, long_stolen = map(_stolen, times, times[1:])
+    return [{**waits.row(name), "stolen %": stolen} for name, waits, stolen in (
+        ("first pass", first, alone_stolen), ("second pass", second, crowd_stolen),
+        ("first pass beside", beside, crowd_stolen), ("long segments", long, long_stolen))]
+
+
+def _stolen(before: object, after: object) -> float:
+    """Percent of all cores' time that the machine's host gave to others, which lengthens every wait; 0 where the host
+    does not tell."""
+    return 100 * (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / max(1e-9, sum(after) - sum(before))
 
 
 def _long(utterances: Sequence[np.ndarray], seconds: float) -> list[np.ndarray]:
