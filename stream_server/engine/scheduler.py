@@ -8,6 +8,9 @@ from stream_server.audio.windows import Window
 from stream_server.engine.stream import Lane, Stream
 from stream_server.units import SAMPLE_RATE
 
+PATIENCE = 0.25
+"""Part of a hop that a chunk may wait for others where waiting pays: text while people speak comes first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -56,9 +59,9 @@ class Scheduler:
             del self._queues[key]
 
     def presses(self, now: float) -> bool:
-        """Whether to wait brings nothing more, or takes too long: a batch is full, or half of some hop is over."""
+        """Whether to wait brings nothing more, or takes too long: a batch is full, or PATIENCE of some hop is over."""
         return any(len(queue) >= self.max_batch
-                   or min(queue.values())[0] - now < window.hop_samples / SAMPLE_RATE / 2
+                   or min(queue.values())[0] - now < (1 - PATIENCE) * window.hop_samples / SAMPLE_RATE
                    for (_, window), queue in self._queues.items())
 
     def schedule(self, sharers: int = 1) -> Batch | None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.engine.passes import Turn
+from stream_server.engine.scheduler import PATIENCE
 from stream_server.engine.stepping import Begun
 from stream_server.engine.stream import Stream
 from stream_server.engine.wire import Write
@@ -150,14 +151,14 @@ def test_no_more_workers_leave_segments_than_may_step_and_one_takes_all() -> Non
     assert isinstance(together, Begun) and sessions_of(together) == "cd"
 
 
-def test_a_chunk_does_not_wait_for_more_than_half_of_its_time() -> None:
+def test_a_chunk_does_not_wait_for_more_than_a_part_of_its_hop() -> None:
     bench, _ = busy()
     chunks(bench, "c")
     turn = bench.engine.begin(bench.now)
-    half = WINDOW.hop_samples / SAMPLE_RATE / 2
-    assert isinstance(turn, Turn) and not bench.engine.wants(turn, bench.now + 0.9 * half)
-    assert bench.engine.wants(turn, bench.now + 1.1 * half)
-    assert isinstance(bench.engine.begin(bench.now + 1.1 * half), Begun)
+    patience = PATIENCE * WINDOW.hop_samples / SAMPLE_RATE
+    assert isinstance(turn, Turn) and not bench.engine.wants(turn, bench.now + 0.9 * patience)
+    assert bench.engine.wants(turn, bench.now + 1.1 * patience)
+    assert isinstance(bench.engine.begin(bench.now + 1.1 * patience), Begun)
 
 
 def test_where_no_segment_has_use_for_a_worker_a_chunk_does_not_wait() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_server.audio.windows import Window
-from stream_server.engine.scheduler import Scheduler
+from stream_server.engine.scheduler import PATIENCE, Scheduler
 from stream_server.engine.stream import Lane, Pending, Stream
 from stream_server.units import SAMPLE_RATE
 
@@ -88,11 +88,11 @@ def test_nothing_ready_is_no_batch() -> None:
         Scheduler(0)
 
 
-def test_chunks_press_once_a_batch_is_full_or_half_of_a_hop_is_over() -> None:
-    scheduler, half = Scheduler(2), WINDOWS[0].hop_samples / SAMPLE_RATE / 2
+def test_chunks_press_once_a_batch_is_full_or_their_patience_is_over() -> None:
+    scheduler, hop = Scheduler(2), WINDOWS[0].hop_samples / SAMPLE_RATE
     assert not scheduler.presses(0.0)
-    scheduler.add(ready(2 * half))
-    scheduler.add(ready(3 * half, WINDOWS[1]))
-    assert not scheduler.presses(0.99 * half) and scheduler.presses(1.01 * half)
-    scheduler.add(ready(9 * half))
+    scheduler.add(ready(hop))
+    scheduler.add(ready(2 * hop, WINDOWS[1]))
+    assert not scheduler.presses(0.99 * PATIENCE * hop) and scheduler.presses(1.01 * PATIENCE * hop)
+    scheduler.add(ready(9 * hop))
     assert scheduler.presses(0.0)
